@@ -1,0 +1,121 @@
+"""Every error Assay raises on purpose.
+
+::
+
+    AssayError
+    ├── SettingsError        a setting is unknown, mistyped or contradicts another
+    ├── InputError           a transaction, label or file row is not acceptable
+    │   └── CardNumberError  a card number stands where none may be stored
+    ├── ConflictError        the same id was sent with another body
+    ├── BundleError          a model bundle is missing, damaged or does not match
+    ├── PolicyError          policy.toml is wrong
+    ├── FeatureError         a feature definition is wrong
+    ├── JournalError         the journal is damaged, locked or not writable
+    ├── DatasetError         a table or import is missing or damaged
+    ├── TrainingError        the data cannot give a model
+    └── UnavailableError     the service cannot decide now; try again
+
+An operating error is one of these; a programmer's error is an ``AssertionError``.
+"""
+
+from __future__ import annotations
+
+
+class AssayError(Exception):
+    """Base of all: its text is one sentence that says what happened and what is accepted.
+
+    Attributes
+    ----------
+    code : str
+        Stable name for programs, used in the JSON error shape.
+    """
+
+    code = "assay_error"
+
+
+class SettingsError(AssayError):
+    """A setting is unknown, mistyped or contradicts another."""
+
+    code = "bad_setting"
+
+
+class InputError(AssayError):
+    """A transaction, label or file row is not acceptable.
+
+    Parameters
+    ----------
+    field : str
+        The field at fault; ``""`` when the whole document is.
+    got : str
+        The kind of value found, never the value of an id or of a card number.
+    accepted : str
+        What would have been accepted.
+    """
+
+    code = "bad_input"
+
+    def __init__(self, field: str, got: str, accepted: str) -> None:
+        self.field, self.got, self.accepted = field, got, accepted
+        where = f"{field}: " if field else ""
+        super().__init__(f"{where}got {got}; accepted: {accepted}")
+
+
+class CardNumberError(InputError):
+    """A card number stands where none may be stored."""
+
+    code = "card_number"
+
+    def __init__(self, field: str) -> None:
+        super().__init__(
+            field,
+            "a value that looks like a card number",
+            "text without card numbers; only card_id may hold one, and it is tokenised",
+        )
+
+
+class ConflictError(AssayError):
+    """The same transaction id was sent before with another body."""
+
+    code = "conflict"
+
+
+class BundleError(AssayError):
+    """A model bundle is missing, damaged, or does not match the feature set."""
+
+    code = "bad_bundle"
+
+
+class PolicyError(AssayError):
+    """``policy.toml`` is wrong."""
+
+    code = "bad_policy"
+
+
+class FeatureError(AssayError):
+    """A feature definition is wrong."""
+
+    code = "bad_feature"
+
+
+class JournalError(AssayError):
+    """The journal is damaged, locked by another writer, or not writable."""
+
+    code = "journal"
+
+
+class DatasetError(AssayError):
+    """A table or import is missing or damaged."""
+
+    code = "dataset"
+
+
+class TrainingError(AssayError):
+    """The data cannot give a model."""
+
+    code = "training"
+
+
+class UnavailableError(AssayError):
+    """The service cannot decide now; the caller may try again."""
+
+    code = "unavailable"

@@ -1,0 +1,147 @@
+"""The settings table: every name, default, unit and help text, read once.
+
+A setting comes from the environment (``ASSAY_`` + the name in capitals), else from
+``assay.toml`` in the workspace, else from its default.
+An unknown name is refused with the nearest match.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from assay.errors import SettingsError
+
+
+def _setting(default: Any, unit: str, help_text: str) -> Any:
+    return field(default=default, metadata={"unit": unit, "help": help_text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything a user may set. Field metadata hold ``unit`` and ``help``."""
+
+    host: str = _setting("127.0.0.1", "", "address the scorer listens on")
+    port: int = _setting(8686, "", "port the scorer listens on; 0 takes a free one")
+    reference_currency: str = _setting("EUR", "", "ISO 4217 currency that amounts are compared in")
+    lateness_s: int = _setting(
+        3600, "s", "how far behind the newest event one may be and still enter its windows"
+    )
+    entities_max: int = _setting(
+        2_000_000, "", "most cards (and customers, merchants, devices) kept at once, each"
+    )
+    entity_events_max: int = _setting(
+        64_000_000, "", "most events kept per kind of entity within 90 days"
+    )
+    batch_rows_max: int = _setting(256, "", "most transactions decided in one pass")
+    queue_rows_max: int = _setting(4096, "", "most transactions waiting; beyond it: 503")
+    body_bytes_max: int = _setting(65_536, "B", "largest request body")
+    segment_mb: int = _setting(256, "MB", "size at which a journal segment is closed")
+    idempotency_ids_max: int = _setting(
+        50_000_000, "", "most transaction ids remembered for repeats"
+    )
+    idempotency_h: int = _setting(24, "h", "how long a transaction id is remembered for repeats")
+    label_delay_days: int = _setting(
+        7, "d", "gap between training and test so that late labels count as late"
+    )
+    attributes: tuple[str, ...] = _setting((), "", "names of extra transaction fields accepted")
+
+    def __post_init__(self) -> None:
+        """Check ranges and relations between settings."""
+        low = {
+            "lateness_s": 0,
+            "entities_max": 1024,
+            "entity_events_max": 65_536,
+            "batch_rows_max": 1,
+            "queue_rows_max": 1,
+            "body_bytes_max": 1024,
+            "segment_mb": 1,
+            "idempotency_ids_max": 1024,
+            "idempotency_h": 1,
+            "label_delay_days": 0,
+        }
+        for name, least in low.items():
+            if getattr(self, name) < least:
+                raise SettingsError(f"{name} is {getattr(self, name)}; accepted: {least} or more")
+        if not 0 <= self.port <= 65_535:
+            raise SettingsError(f"port is {self.port}; accepted: 0 to 65535")
+        if self.queue_rows_max < self.batch_rows_max:
+            raise SettingsError(
+                f"queue_rows_max is {self.queue_rows_max}; "
+                f"accepted: at least batch_rows_max ({self.batch_rows_max})"
+            )
+        if self.lateness_s > 30 * 86_400:
+            raise SettingsError(f"lateness_s is {self.lateness_s}; accepted: at most 30 days")
+
+
+def load_settings(
+    workspace: Path | None, environ: Mapping[str, str] | None = None, **overrides: Any
+) -> Settings:
+    """Read the settings of a workspace.
+
+    Parameters
+    ----------
+    workspace : Path or None
+        Folder that holds ``assay.toml``; None takes the defaults.
+    environ : Mapping, optional
+        The environment; the process's own by default.
+    overrides
+        Values that win over both, such as a command-line option.
+
+    Raises
+    ------
+    SettingsError
+        If a name is unknown, a value has the wrong type, or two contradict each other.
+    """
+    values: dict[str, Any] = {}
+    if workspace is not None and (path := workspace / "assay.toml").exists():
+        values |= _read_toml(path)
+    for key, text in (os.environ if environ is None else environ).items():
+        name = key.removeprefix("ASSAY_").lower()
+        if key.startswith("ASSAY_") and name in _TYPES:
+            values[name] = _parse(name, text)
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    return Settings(**values)
+
+
+_TYPES: dict[str, type] = {f.name: type(f.default) for f in fields(Settings)}
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path.name} is not TOML: {error}") from None
+    out = {}
+    for name, value in document.items():
+        if name not in _TYPES:
+            near = difflib.get_close_matches(name, _TYPES, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"accepted: {', '.join(_TYPES)}"
+            raise SettingsError(f"{path.name}: unknown setting {name!r}; {hint}")
+        typed = tuple(value) if isinstance(value, list) else value
+        if type(typed) is not _TYPES[name]:
+            raise SettingsError(
+                f"{path.name}: {name} is {value!r}; accepted: a value of type "
+                f"{_TYPES[name].__name__}"
+            )
+        out[name] = typed
+    return out
+
+
+def _parse(name: str, text: str) -> Any:
+    kind = _TYPES[name]
+    if kind is int:
+        try:
+            return int(text)
+        except ValueError:
+            raise SettingsError(
+                f"ASSAY_{name.upper()} is {text!r}; accepted: a whole number"
+            ) from None
+    if kind is tuple:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return text
