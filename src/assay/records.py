@@ -210,7 +210,7 @@ EVENT: Final = np.dtype(
         ("reserved_2", "<u2"),
         ("reserved_4", "<u4"),
     ],
-    align=False,
+    align=True,
 )
 assert EVENT.itemsize == 128, EVENT.itemsize
 
