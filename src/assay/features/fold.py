@@ -1,0 +1,77 @@
+"""Runs a stream of events through a feature set's kernel: online, in recovery, in replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.features.definitions import FeatureSet
+from assay.features.kernel import load_kernel
+from assay.features.plan import make_plan
+from assay.features.state import State
+from assay.records import Events
+
+
+class Fold:
+    """The state of one stream and the kernel that advances it.
+
+    Events must come in arrival order, with their flags set; batch edges change nothing.
+    Not safe for use from two threads at once.
+
+    Parameters
+    ----------
+    feature_set : FeatureSet
+    lateness_ms : int
+        How far behind shard time an event may be and still enter its windows.
+    entities_max, events_max : int
+        Bounds of the state, for each kind of entity.
+    """
+
+    def __init__(
+        self,
+        feature_set: FeatureSet,
+        *,
+        lateness_ms: int,
+        entities_max: int = 2_000_000,
+        events_max: int = 64_000_000,
+    ) -> None:
+        plan = make_plan(feature_set)
+        self.feature_set = feature_set
+        self.state = State(
+            plan, lateness_ms=lateness_ms, entities_max=entities_max, events_max=events_max
+        )
+        self._run = load_kernel(plan)
+
+    @property
+    def shard_time_ms(self) -> int:
+        """Largest event time folded so far, UTC milliseconds."""
+        return self.state.shard_time_ms
+
+    def __call__(self, events: Events) -> NDArray[np.float32]:
+        """Fold events in and return the features each one had on its arrival.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, f)
+            NaN is unknown.
+        """
+        out = np.empty((len(events), len(self.feature_set.features)), np.float32)
+        self._run(events, out, *self.state.arguments())
+        return out
+
+    def replay(
+        self,
+        events: Events,
+        progress: Callable[[int, int], None] | None = None,
+        rows: int = 65_536,
+    ) -> NDArray[np.float32]:
+        """Fold a long stream chunk by chunk, reporting (done, total) on the way."""
+        out = np.empty((len(events), len(self.feature_set.features)), np.float32)
+        for start in range(0, len(events), rows):
+            part = slice(start, start + rows)
+            self._run(events[part], out[part], *self.state.arguments())
+            if progress is not None:
+                progress(min(start + rows, len(events)), len(events))
+        return out
