@@ -1,0 +1,1 @@
+"""Scores, events, features and rules → actions with reasons; pure array operations."""
