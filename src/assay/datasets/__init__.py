@@ -1,0 +1,1 @@
+"""Versioned tables of past transactions and their labels."""

@@ -1,0 +1,1 @@
+"""Bytes and files become safe events: validation, firewall, tokens, money, zones, imports."""
