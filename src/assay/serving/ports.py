@@ -1,0 +1,151 @@
+"""What serving needs of other stages; `bootstrap` supplies it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.records import Batch, Events, Imported
+
+
+class Door(Protocol):
+    """Turns a request's body into a safe row."""
+
+    def admit(self, body: bytes) -> tuple[Imported, int]:
+        """Return the row and the keyed digest of its canonical form.
+
+        Raises
+        ------
+        InputError
+            If the body is not an acceptable transaction.
+        """
+        ...
+
+
+class Features(Protocol):
+    """The feature state of the stream."""
+
+    @property
+    def shard_time_ms(self) -> int:
+        """Largest event time folded so far."""
+        ...
+
+    def __call__(self, events: Events) -> NDArray[np.float32]:
+        """Fold events in and return the features each had on arrival, shape (n, f)."""
+        ...
+
+
+class Model(Protocol):
+    """The model in force."""
+
+    def score(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return calibrated scores, shape (n,), or raise."""
+        ...
+
+
+class Decider(Protocol):
+    """The policy in force."""
+
+    def __call__(self, batch: Batch) -> None:
+        """Fill the batch's actions, reasons and modes."""
+        ...
+
+
+class Record(Protocol):
+    """A journalled decision, as far as an answer needs it."""
+
+    @property
+    def arrival(self) -> int:
+        """Number in the stream."""
+        ...
+
+    @property
+    def boot(self) -> int:
+        """Arrival number of the versions in force."""
+        ...
+
+    @property
+    def score(self) -> float:
+        """NaN if no model scored."""
+        ...
+
+    @property
+    def action(self) -> int:
+        """Code of `records.Action`."""
+        ...
+
+    @property
+    def mode(self) -> int:
+        """Code of `records.Mode`."""
+        ...
+
+    @property
+    def reasons(self) -> tuple[int, ...]:
+        """Reason codes; 0 is none."""
+        ...
+
+    @property
+    def body_digest(self) -> int:
+        """Keyed digest of the canonical transaction."""
+        ...
+
+
+class Versions(Protocol):
+    """What a boot record names."""
+
+    @property
+    def model(self) -> str:
+        """Model version."""
+        ...
+
+    @property
+    def policy(self) -> str:
+        """Policy version."""
+        ...
+
+    @property
+    def feature_set(self) -> str:
+        """Feature-set version."""
+        ...
+
+    @property
+    def runtime(self) -> str:
+        """Digest of code, lock file, settings and processor class."""
+        ...
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms, by number."""
+        ...
+
+    @property
+    def reasons(self) -> tuple[tuple[str, str], ...]:
+        """Code and sentence of each reason, by number."""
+        ...
+
+
+class Ledger(Protocol):
+    """The journal, as the engine uses it."""
+
+    def stamp(self, events: Events, now_ms: int) -> None:
+        """Give a batch its arrival numbers and time."""
+        ...
+
+    def commit(
+        self, batches: Sequence[tuple[Batch, Sequence[bytes], NDArray[np.uint64]]]
+    ) -> list[list[bytes]]:
+        """Write batches durably and return the leaf of each decision."""
+        ...
+
+    def find(
+        self, transaction_id: str, id_hash: int, digest: int, now_ms: int
+    ) -> tuple[Record, bytes] | None:
+        """Return an earlier decision of a transaction id and its leaf."""
+        ...
+
+    def decision_id(self, arrival: int) -> str:
+        """Return a decision's public id."""
+        ...
