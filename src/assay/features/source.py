@@ -54,9 +54,7 @@ def _step(entity: EntityPlan, k: int, sign: str, at: str, name: Name) -> list[st
     out = []
     for condition in entity.conditions:
         body = [
-            f"{name(f'n{k}_{j}')} {sign}= 1"
-            for j, c in enumerate(window.counts)
-            if c == condition
+            f"{name(f'n{k}_{j}')} {sign}= 1" for j, c in enumerate(window.counts) if c == condition
         ]
         body += [
             f"{name(f's{k}_{j}')} {sign}= {at}.amount"
@@ -153,7 +151,7 @@ def _correct(entity: EntityPlan) -> list[str]:
 def _distinct_function(entity: EntityPlan, value: str) -> list[str]:
     """Write the slow count of distinct values, for events out of order."""
     rows = entity.block_rows
-    return f'''
+    return f"""
 
 @njit(nogil=True)
 def {entity.name}_distinct_{value}(entries, links, le, limit):
@@ -166,7 +164,7 @@ def {entity.name}_distinct_{value}(entries, links, le, limit):
             fresh = entries[q].v_{value} != v
         count += fresh
         p = predecessor(links, p, {rows})
-    return count'''.splitlines()
+    return count""".splitlines()
 
 
 # --- query --------------------------------------------------------------------------------------
@@ -180,7 +178,9 @@ def _scan(entity: EntityPlan) -> list[str]:
     out.append("wanted = " + " + ".join(f"np.int64(v_{value} > 0)" for value in entity.values))
     out += ["p = le", f"while wanted > 0 and p >= 0 and entries[p].time > t - {entity.scan_ms}:"]
     for value in entity.values:
-        out.append(f"    if v_{value} > 0 and found_{value} < 0 and entries[p].v_{value} == v_{value}:")
+        out.append(
+            f"    if v_{value} > 0 and found_{value} < 0 and entries[p].v_{value} == v_{value}:"
+        )
         out += [f"        found_{value} = p", "        wanted -= 1"]
     out.append(f"    p = predecessor(links, p, {entity.block_rows})")
     out += [f"found[{j}] = found_{value}" for j, value in enumerate(entity.values)]

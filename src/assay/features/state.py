@@ -103,9 +103,7 @@ class State:
         counted (`refused`); those already there go on.
     """
 
-    def __init__(
-        self, plan: Plan, *, lateness_ms: int, entities_max: int, events_max: int
-    ) -> None:
+    def __init__(self, plan: Plan, *, lateness_ms: int, entities_max: int, events_max: int) -> None:
         self.lateness_ms = lateness_ms
         self.entities = {
             entity.name: _allocate(entity, entities_max, events_max) for entity in plan.entities

@@ -1,0 +1,51 @@
+# Everything a contributor types. `setup` runs by itself, once, and again when the lock changes.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo check test test-all bench
+
+# The environment is always the project's own .venv, on a Python that is already there.
+export UV_PROJECT_ENVIRONMENT := .venv
+unexport VIRTUAL_ENV
+UV_SYNC := sync --frozen --all-extras --no-python-downloads
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+setup: .venv/.ready ## make .venv with everything in it; the other verbs do this by themselves
+
+demo: .venv/.ready ## play the whole loop on a made-up world and print how good the decisions were
+	@.venv/bin/assay demo
+
+check: .venv/.ready ## lint, format, types, and which stage may import which
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy --strict
+	.venv/bin/pytest tests/house/test_imports.py
+
+test: .venv/.ready ## the tests, without the slow ones
+	.venv/bin/pytest -m "not slow"
+
+test-all: .venv/.ready ## every test
+	.venv/bin/pytest
+
+bench: .venv/.ready ## decisions per second on this machine
+	@.venv/bin/assay bench score
+
+# uv from PATH if it is there, else from .venv, where it lives beside what it installs: in an
+# environment that it did not make, uv leaves pip and itself alone when it syncs.
+.venv/.ready: pyproject.toml uv.lock
+	@if ! command -v uv >/dev/null && ! [ -x .venv/bin/uv ]; then \
+	  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	    || { echo "setup: no Python 3.11 or newer as python3; install one and run make again" >&2; exit 1; }; \
+	  echo "setup: bringing uv into .venv" >&2; \
+	  python3 -m venv --clear .venv >/dev/null 2>&1 \
+	    && .venv/bin/python -m pip install --quiet uv \
+	    || { python3 -m venv --clear --without-pip .venv \
+	         && python3 -m pip --python .venv/bin/python install --quiet uv; } 2>/dev/null \
+	    || { echo "setup: no uv, and python3 could not install it (offline, or the package python3-venv is missing); install either and run make again" >&2; exit 1; }; \
+	fi
+	@uv="$$(command -v uv || echo .venv/bin/uv)"; "$$uv" $(UV_SYNC) || { \
+	  echo "setup: uv could not fill .venv; see its message above" >&2; exit 1; }
+	@touch $@

@@ -1,0 +1,42 @@
+"""``assay bench``: figures that anyone can measure again."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.cli.output import progress_bars, show
+
+app = typer.Typer(help="Measure this machine; each verb prints its figures.", no_args_is_help=True)
+
+
+@app.callback()
+def bench() -> None:
+    """Measure this machine; each verb prints its figures and the machine."""
+
+
+@app.command()
+def score(
+    seconds: Annotated[int, typer.Option(help="How long the load lasts.")] = 20,
+    connections: Annotated[int, typer.Option(help="Connections of the load tool.")] = 64,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Decisions a second over HTTP, each synced before its answer, and their latency.
+
+    Every request is a new transaction of a seeded world after its imported history. The load comes
+    from wrk (Debian: apt-get install wrk) on the same machine; it is closed loop: each connection
+    waits for its answer.
+    """
+    from assay.simulation.load import measure
+
+    folder = Path(tempfile.mkdtemp(prefix="assay-bench-"))
+    try:
+        with progress_bars() as report:
+            result = measure(folder, seconds=seconds, connections=connections, progress=report)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    show(result, as_json=as_json)

@@ -1,0 +1,30 @@
+"""``assay init``: a workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.cli.output import show
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to make; files there stay as they are.")],
+    currency: Annotated[str, typer.Option(help="ISO 4217 reference currency.")] = "EUR",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make a workspace: settings, features, exchange rates, sources, and one API key.
+
+    The key is shown once. Next: describe your file's columns in sources/ and run assay import.
+    """
+    from assay.clock import SystemClock
+    from assay.serving.keys import create_key
+    from assay.workspace import Workspace
+
+    workspace = Workspace.create(folder, currency)
+    result: dict[str, object] = {"workspace": str(folder)}
+    if not workspace.api_keys.exists():
+        result["api_key"] = create_key(workspace.api_keys, "first", SystemClock())
+    show(result, as_json=as_json)

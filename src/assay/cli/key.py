@@ -1,0 +1,37 @@
+"""``assay key``: API keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.cli.output import show
+
+app = typer.Typer(help="API keys: create one (shown once), or revoke it.", no_args_is_help=True)
+Folder = Annotated[Path, typer.Option("--workspace", "-w", help="Workspace folder.")]
+
+
+@app.command()
+def create(
+    name: str,
+    workspace: Folder = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make a key and show its secret, which cannot be shown again. Takes effect at next start."""
+    from assay.clock import SystemClock
+    from assay.serving.keys import create_key
+    from assay.workspace import Workspace
+
+    secret = create_key(Workspace.open(workspace).api_keys, name, SystemClock())
+    show({"name": name, "api_key": secret}, as_json=as_json)
+
+
+@app.command()
+def revoke(name: str, workspace: Folder = Path()) -> None:
+    """Revoke a key by its name. Takes effect at the scorer's next start."""
+    from assay.serving.keys import revoke_key
+    from assay.workspace import Workspace
+
+    revoke_key(Workspace.open(workspace).api_keys, name)

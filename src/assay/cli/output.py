@@ -1,0 +1,57 @@
+"""What every verb shares: JSON for tools, progress and errors for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from assay.bootstrap import Progress as Report
+
+PEOPLE = Console(stderr=True)
+
+
+def show(result: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a result: one line of JSON, or name and value in columns."""
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+        return
+    width = max(len(name) for name in result)
+    for name, value in result.items():
+        text = f"{value:,.4g}" if isinstance(value, float) else _plain(value)
+        sys.stdout.write(f"{name:<{width}}  {text}\n")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    return str(value)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Report]:
+    """Give a callback that draws one bar a step on stderr."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=PEOPLE) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                for task in tasks.values():
+                    bars.stop_task(task)
+                tasks[step] = bars.add_task(step, total=total)
+            bars.update(tasks[step], completed=done, total=total)
+
+        yield report

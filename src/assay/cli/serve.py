@@ -1,0 +1,60 @@
+"""``assay serve``: the scorer."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from assay.cli.output import PEOPLE, progress_bars
+
+
+def serve(
+    workspace: Annotated[
+        Path, typer.Option("--workspace", "-w", help="Workspace folder.")
+    ] = Path(),
+    model: Annotated[str | None, typer.Option(help="Model version; the newest by default.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
+    rules_only: Annotated[
+        bool, typer.Option("--rules-only", help="Decide without a model, from the policy.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON when ready.")
+    ] = False,
+) -> None:
+    """Decide transactions over HTTP, each answered when it is durable. Stop with Ctrl-C.
+
+    After a crash or kill it recovers by itself: the history is folded, then the journal.
+    """
+    from assay.bootstrap import build_scorer
+    from assay.serving import server
+    from assay.workspace import Workspace
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    opened = Workspace.open(workspace, host=host, port=port)
+    settings = opened.settings
+    listen_port = server.free_port(settings.host, settings.port)
+    with progress_bars() as report:
+        scorer = build_scorer(opened, model, rules_only=rules_only, progress=report)
+    url = f"http://{settings.host}:{listen_port}"
+
+    def ready() -> None:
+        if as_json:
+            line = {"url": url, "recovered": scorer.recovered, "cut_bytes": scorer.ledger.cut_bytes}
+            sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+            sys.stdout.flush()
+        else:
+            PEOPLE.print(
+                f"[bold]{url}[/] decides with {scorer.scoring.model_id}; "
+                f"{scorer.recovered:,} decisions recovered"
+            )
+
+    failure = server.serve(scorer.app, scorer.engine, settings.host, listen_port, ready)
+    scorer.ledger.close()
+    if failure is not None:
+        sys.exit(f"assay: the scorer stopped: {failure}")

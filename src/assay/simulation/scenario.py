@@ -1,0 +1,100 @@
+"""A workspace with a world's history in it, and the transactions that come after: for demo and
+benchmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from assay.bootstrap import Progress, import_transactions, quiet
+from assay.clock import SystemClock
+from assay.ingest.quality import QualityReport
+from assay.records import Transaction
+from assay.serving.keys import create_key
+from assay.simulation.world import World
+from assay.simulation.world_settings import WorldSettings
+from assay.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A prepared workspace.
+
+    Attributes
+    ----------
+    workspace : Workspace
+    api_key : str
+    history : QualityReport
+        Of the import.
+    live : DataFrame
+        The world's transactions after the history, in order, as clients would send them.
+    truth : DataFrame
+        transaction_id, fraud for each of them; no model ever sees it.
+    """
+
+    workspace: Workspace
+    api_key: str
+    history: QualityReport
+    live: pl.DataFrame
+    truth: pl.DataFrame
+
+    def bodies(self) -> list[bytes]:
+        """Return the live transactions as JSON bodies."""
+        encode = msgspec.json.encode
+        rows = self.live.iter_rows(named=True)
+        return [encode({k: v for k, v in row.items() if v is not None}) for row in rows]
+
+
+def prepare(
+    folder: Path, settings: WorldSettings, live_rows: int, progress: Progress = quiet
+) -> Scenario:
+    """Make a world, import all but its last rows with the labels known by then.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the workspace to make.
+    settings : WorldSettings
+    live_rows : int
+        How many of the last transactions are left to be played.
+    progress : callable
+    """
+    progress("make a world", 0, 1)
+    world = World(settings).generate()
+    progress("make a world", 1, 1)
+    workspace = Workspace.create(folder, settings.reference_currency)
+    foreign = world.fx.filter(pl.col("currency") != settings.reference_currency)
+    foreign.write_csv(workspace.fx)
+    history, live = world.transactions[:-live_rows], world.transactions[-live_rows:]
+    known = world.labels.filter(pl.col("reported_ms") < live["event_time"][0])
+    known = known.unique("transaction_id", keep="last", maintain_order=True)
+    file = workspace.data / "world.parquet"
+    history.join(known, on="transaction_id", how="left", maintain_order="left").write_parquet(file)
+    mapping = workspace.path / "sources" / "world.toml"
+    mapping.write_text(_mapping(history.columns), encoding="utf-8")
+    report = import_transactions(
+        workspace, file, mapping, workspace.dead_letters / "world.jsonl", progress=progress
+    )
+    file.unlink()
+    api_key = create_key(workspace.api_keys, "world", SystemClock())
+    truth = live.select("transaction_id").join(
+        world.truth.select("transaction_id", "fraud"),
+        on="transaction_id",
+        how="left",
+        maintain_order="left",
+    )
+    return Scenario(workspace, api_key, report, live, truth)
+
+
+def _mapping(columns: list[str]) -> str:
+    known = [name for name in Transaction.__struct_fields__ if name in columns]
+    lines = ["[fields]"]
+    for name in known:
+        unit = {"event_time": ', unit = "ms"', "amount_minor": ', unit = "minor"'}.get(name, "")
+        lines.append(f'{name} = {{ column = "{name}"{unit} }}')
+    lines += ["", "[label]", 'column = "fraud"']
+    lines += ['reported_at = { column = "reported_ms", unit = "ms" }', ""]
+    return "\n".join(lines)
