@@ -44,7 +44,7 @@ from assay.scoring.scorer import Scorer
 from assay.serving.app import App
 from assay.serving.arrival import flag_arrivals
 from assay.serving.engine import Engine
-from assay.serving.keys import KeyRing
+from assay.serving.keys import KeyRing, create_key
 from assay.serving.rungs import score_and_decide
 from assay.workspace import Workspace
 
@@ -90,6 +90,11 @@ class Door:
         """Return the safe row and the keyed digest of its canonical form."""
         row = self.encoder.encode(decode(body))
         return row, self.encoder.body_hash(row)
+
+
+def create_api_key(workspace: Workspace, name: str, clock: Clock | None = None) -> str:
+    """Make an API key and return its secret, which cannot be had again."""
+    return create_key(workspace.api_keys, name, clock or SystemClock())
 
 
 # --- features -----------------------------------------------------------------------------------
@@ -246,7 +251,7 @@ def load_scoring(
 def _load_policy(workspace: Workspace, features: FeatureSet) -> Policy:
     if not workspace.policy.is_file():
         raise PolicyError(
-            f"{workspace.policy} is missing; accepted: a policy file, assay train writes a first one"
+            f"{workspace.policy} is missing; accepted: a policy, assay train writes a first one"
         )
     text = workspace.policy.read_text(encoding="utf-8")
     return Policy.load(text, features.names, {code: c.number for code, c in CURRENCIES.items()})
@@ -263,7 +268,7 @@ def runtime_digest(workspace: Workspace) -> str:
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in libraries},
         "machine": platform.machine(),
-        "processor": llvmlite.binding.get_host_cpu_name(),
+        "processor": llvmlite.binding.get_host_cpu_name(),  # type: ignore[no-untyped-call]
         "settings": asdict(workspace.settings) | {"host": "", "port": 0},
     }
     return hashlib.sha256(msgspec.json.encode(facts, order="sorted")).hexdigest()[:16]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from assay.errors import SettingsError
 from assay.settings import Settings, load_settings
@@ -28,6 +29,23 @@ _FX_CSV = """\
 date,currency,rate
 """
 
+_MAPPING_TOML = """\
+# Which column of your file is which field; docs/ingest.md explains every key.
+# Leave out what the file lacks: an absent field is unknown, not zero.
+[fields]
+transaction_id = "id"
+card_id = "card"                # tokenised on the way in, whatever it looks like
+event_time = {{ column = "time", zone = "UTC" }}
+amount_minor = {{ column = "amount", unit = "major" }}
+currency = {{ constant = "{currency}" }}
+merchant_id = "merchant"
+# customer_id, merchant_category, merchant_country, channel, device_id, latitude, longitude …
+
+[label]
+column = "is_fraud"
+delay_days = 7                  # how long after the payment the truth was known
+"""
+
 _GITIGNORE = ".assay/\n"
 
 
@@ -39,7 +57,7 @@ class Workspace:
     settings: Settings
 
     @classmethod
-    def open(cls, path: Path, **overrides: object) -> Workspace:
+    def open(cls, path: Path, **overrides: Any) -> Workspace:
         """Open a folder that `create` made.
 
         Raises
@@ -63,6 +81,7 @@ class Workspace:
             "assay.toml": _SETTINGS_TOML.format(currency=reference_currency),
             "features.py": _FEATURES_PY,
             "fx.csv": _FX_CSV,
+            "sources/payments.toml": _MAPPING_TOML.format(currency=reference_currency),
             ".gitignore": _GITIGNORE,
         }.items():
             if not (path / name).exists():

@@ -53,7 +53,7 @@ OPERATORS = {
 }
 
 
-def slow_value(node: Any, row: dict[str, Any]) -> Any:  # noqa: PLR0911 - one line a node
+def slow_value(node: Any, row: dict[str, Any]) -> Any:
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, str) else float(node.value)
     if isinstance(node, ast.Name):

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from assay.records import DAY_MS, FUTURE_ALLOWANCE_MS, OFFSET_ABSENT, Events, Flag, empty_events, pack2
+from assay.records import (
+    DAY_MS,
+    FUTURE_ALLOWANCE_MS,
+    OFFSET_ABSENT,
+    Events,
+    Flag,
+    empty_events,
+    pack2,
+)
 
 START_MS = 1_700_000_000_000
 
@@ -20,7 +28,12 @@ def stream(seed: int, n: int, lateness_ms: int, *, span_ms: int = 100 * DAY_MS) 
     events["event_time"][ahead] = arrival[ahead] + FUTURE_ALLOWANCE_MS + 60_000
     events["arrival"] = np.arange(1, n + 1)
     events["arrival_ms"] = arrival
-    for name, keys, absent in [("card", 3, 0), ("customer", 2, 0.1), ("merchant", 4, 0.1), ("device", 3, 0.4)]:
+    for name, keys, absent in [
+        ("card", 3, 0),
+        ("customer", 2, 0.1),
+        ("merchant", 4, 0.1),
+        ("device", 3, 0.4),
+    ]:
         pool = rng.integers(1, 2**63, keys).astype(np.uint64) | np.uint64(1 << 63)
         chosen = pool[rng.integers(0, keys, n)]
         chosen[rng.random(n) < absent] = 0

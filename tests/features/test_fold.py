@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from assay.features.fold import Fold
 from assay.records import DAY_MS, Flag
 
 sys.path.insert(0, str(Path(__file__).parent))
-from oracle import features_of  # noqa: E402
-from streams import stream  # noqa: E402
+from oracle import features_of
+from streams import stream
 
 HOUR_MS = 3_600_000
 SET = default_features()
@@ -59,7 +60,7 @@ def test_batch_edges_change_nothing(seed: int, cuts: list[int]) -> None:
     whole = fold()(events)
     other = fold()
     edges = [0, *sorted(cuts), 200]
-    parts = [other(events[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [other(events[a:b]) for a, b in pairwise(edges)]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 

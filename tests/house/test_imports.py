@@ -22,15 +22,19 @@ ALLOWED = {
     "clock": set(),
     "settings": {"errors"},
     "training": {"features"},
-    "simulation": {"bootstrap"},
+    "workspace": {"errors", "settings"},
+    "simulation": {"bootstrap", "workspace"},
 }
 """Edges beside those to `SHARED`; a part that is not listed has none."""
 
 FREE = {"bootstrap", "cli", "__init__", "__main__"}
 """Parts that introduce the others, and so may import any."""
 
-HEAVY = {"xgboost", "sklearn", "onnx", "scipy", "aiohttp"}
-"""Libraries of the extras: the scorer must start without them."""
+HEAVY = {"xgboost", "sklearn", "onnx", "aiohttp"}
+"""Libraries of the extras: the scorer must start without them.
+
+SciPy is not among them: Numba loads it by itself where it is installed.
+"""
 
 HEAVY_HOMES = {"training", "simulation"}
 """Parts that exist for an extra and may import its libraries at module level."""

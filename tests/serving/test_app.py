@@ -73,7 +73,8 @@ def test_a_transaction_gets_a_whole_decision(scorer: ScorerProcess, trained: Sce
 
 def test_a_repeat_gets_the_same_bytes(scorer: ScorerProcess, trained: Scenario) -> None:
     """The same transaction sent again, even with its fields in another order, is not decided
-    twice."""
+    twice.
+    """
     document = transaction("repeat")
     first = ask(scorer, json.dumps(document).encode(), trained.api_key)
     turned = dict(reversed(document.items()))
@@ -122,7 +123,8 @@ def test_bad_input_names_the_field_in_one_shape(
     scorer: ScorerProcess, trained: Scenario, changes: dict[str, Any], field: str, status: int
 ) -> None:
     """A wrong field gets 400 or 422 with its name, what it was and what is accepted, and never
-    a card number."""
+    a card number.
+    """
     got, answer = decide(scorer, trained, transaction(f"bad-{field}", **changes))
     assert got == status
     error = answer["error"]
@@ -222,9 +224,7 @@ def test_idle_connections_do_not_block(scorer: ScorerProcess, trained: Scenario)
 
     async def idle() -> int:
         address = urlsplit(scorer.url)
-        pairs = [
-            await asyncio.open_connection(address.hostname, address.port) for _ in range(100)
-        ]
+        pairs = [await asyncio.open_connection(address.hostname, address.port) for _ in range(100)]
         for _, writer in pairs:
             writer.write(b"POST /v1/dec")
         status, _ = await asyncio.to_thread(decide, scorer, trained, transaction("idle"))

@@ -22,7 +22,7 @@ def bench() -> None:
 @app.command()
 def score(
     seconds: Annotated[int, typer.Option(help="How long the load lasts.")] = 20,
-    connections: Annotated[int, typer.Option(help="Connections of the load tool.")] = 64,
+    connections: Annotated[int, typer.Option(help="Connections of the load tool.")] = 128,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Decisions a second over HTTP, each synced before its answer, and their latency.

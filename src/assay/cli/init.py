@@ -19,12 +19,11 @@ def init(
 
     The key is shown once. Next: describe your file's columns in sources/ and run assay import.
     """
-    from assay.clock import SystemClock
-    from assay.serving.keys import create_key
+    from assay.bootstrap import create_api_key
     from assay.workspace import Workspace
 
     workspace = Workspace.create(folder, currency)
     result: dict[str, object] = {"workspace": str(folder)}
     if not workspace.api_keys.exists():
-        result["api_key"] = create_key(workspace.api_keys, "first", SystemClock())
+        result["api_key"] = create_api_key(workspace, "first")
     show(result, as_json=as_json)

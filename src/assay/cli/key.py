@@ -20,11 +20,10 @@ def create(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make a key and show its secret, which cannot be shown again. Takes effect at next start."""
-    from assay.clock import SystemClock
-    from assay.serving.keys import create_key
+    from assay.bootstrap import create_api_key
     from assay.workspace import Workspace
 
-    secret = create_key(Workspace.open(workspace).api_keys, name, SystemClock())
+    secret = create_api_key(Workspace.open(workspace), name)
     show({"name": name, "api_key": secret}, as_json=as_json)
 
 

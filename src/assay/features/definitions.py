@@ -1,7 +1,7 @@
 """What a feature is: small frozen values that the planner, the kernel and SQL all read.
 
 A window feature of an entity at event time *t* and arrival *n* is computed from that entity's
-ingested events with arrival < *n* and event time in (*t* − *W*, *t*].
+ingested events with arrival < *n* and event time in (*t* - *W*, *t*].
 The event itself is never in its own windows.
 """
 
@@ -159,7 +159,7 @@ class Mean(Windowed):
 class Std(Windowed):
     """Population standard deviation of reference amounts; NaN without events.
 
-    The subtraction n·Σx² − (Σx)² is done in 128-bit integers, so nothing cancels.
+    The subtraction n·Σx² - (Σx)² is done in 128-bit integers, so nothing cancels.
     """
 
     requires = ("amount_ref",)
@@ -236,7 +236,7 @@ class Ratio(Feature):
 
 @dataclass(frozen=True, kw_only=True)
 class ZScore(Feature):
-    """(value − mean) / deviation; NaN when the deviation is not above zero."""
+    """(value - mean) / deviation; NaN when the deviation is not above zero."""
 
     value: str
     mean: str

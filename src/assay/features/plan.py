@@ -120,33 +120,41 @@ def _add(items: list[d.Condition], condition: d.Condition) -> None:
 def _place(entity: EntityPlan, feature: d.Feature) -> None:
     """Add to the entity's plan what one feature needs."""
     entity.features.append(feature)
-    if isinstance(feature, d.Windowed):
-        window = entity.window(feature.window_ms)
-        _add(entity.conditions, feature.where)
-        if not isinstance(feature, d.Sum):
-            _add(window.counts, feature.where)
-        if isinstance(feature, d.Share):
-            _add(entity.conditions, feature.of)
-            _add(window.counts, feature.of)
-        if isinstance(feature, d.Sum | d.Mean | d.Std):
-            _add(window.sums, feature.where)
-        if isinstance(feature, d.Std):
-            _add(window.squares, feature.where)
-    elif isinstance(feature, d.Distinct | d.IsNew):
-        if feature.field not in entity.values:
-            entity.values.append(feature.field)
-        is_new = isinstance(feature, d.IsNew)
-        reach = d.LOOKBACK_MS if is_new else feature.window_ms  # type: ignore[union-attr]
-        entity.scan_ms = max(entity.scan_ms, reach)
-        if isinstance(feature, d.Distinct):
+    match feature:
+        case d.Windowed():
+            _place_windowed(entity, feature)
+        case d.Distinct():
+            _place_value(entity, feature.field, feature.window_ms)
             entity.window(feature.window_ms).distinct.append(feature.field)
-    elif isinstance(feature, d.SinceLast):
-        _add(entity.conditions, feature.where)
-        _add(entity.last_of, feature.where)
-    elif isinstance(feature, d.SinceFirst):
-        entity.window(d.LOOKBACK_MS)
-    elif isinstance(feature, d.Distance | d.Speed):
-        entity.located = True
+        case d.IsNew():
+            _place_value(entity, feature.field, d.LOOKBACK_MS)
+        case d.SinceLast():
+            _add(entity.conditions, feature.where)
+            _add(entity.last_of, feature.where)
+        case d.SinceFirst():
+            entity.window(d.LOOKBACK_MS)
+        case d.Distance() | d.Speed():
+            entity.located = True
+
+
+def _place_value(entity: EntityPlan, field: str, reach_ms: int) -> None:
+    if field not in entity.values:
+        entity.values.append(field)
+    entity.scan_ms = max(entity.scan_ms, reach_ms)
+
+
+def _place_windowed(entity: EntityPlan, feature: d.Windowed) -> None:
+    window = entity.window(feature.window_ms)
+    counted = [] if isinstance(feature, d.Sum) else [feature.where]
+    counted += [feature.of] if isinstance(feature, d.Share) else []
+    for condition in (feature.where, *counted):
+        _add(entity.conditions, condition)
+    for condition in counted:
+        _add(window.counts, condition)
+    if isinstance(feature, d.Sum | d.Mean | d.Std):
+        _add(window.sums, feature.where)
+    if isinstance(feature, d.Std):
+        _add(window.squares, feature.where)
 
 
 def make_plan(feature_set: d.FeatureSet) -> Plan:

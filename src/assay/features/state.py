@@ -28,7 +28,7 @@ def _reserve(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         memory = mmap.mmap(-1, max(size, 1), flags=flags)
     except OSError as error:
         raise FeatureError(
-            f"cannot reserve {size >> 20} MB of address space for feature state ({error.strerror}); "
+            f"cannot reserve {size >> 20} MB of addresses for feature state ({error.strerror}); "
             "lower entities_max or entity_events_max, or set vm.overcommit_memory to 0 or 1"
         ) from None
     return np.frombuffer(memory, dtype, count=int(np.prod(shape))).reshape(shape)

@@ -144,14 +144,13 @@ class Encoder:
             If a card number stands outside card_id.
         """
         self._firewall(tx)
-        both, hash64 = self._both, self.tokeniser.hash64
-        time_ms = event_time_ms(tx.event_time)
+        both, hash64, time_ms = self._both, self.tokeniser.hash64, event_time_ms(tx.event_time)
         number, amount_ref = self._money(tx, time_ms)
         latitude, longitude = _coarse(tx)
         category, country, response, cvv, avs = _codes(tx)
-        zone, offset = tx.merchant_time_zone, tx.utc_offset_min
-        amount, channel, entry_mode = tx.amount_minor, tx.channel, tx.entry_mode
-        transaction_id, related_id, merchant_id = tx.transaction_id, tx.related_id, tx.merchant_id
+        zone, offset, merchant_id = tx.merchant_time_zone, tx.utc_offset_min, tx.merchant_id
+        amount, channel, mode = tx.amount_minor, tx.channel, tx.entry_mode
+        transaction_id, related_id = tx.transaction_id, tx.related_id
         card = both("card", tx.card_id)
         customer = _ABSENT if tx.customer_id is None else both("customer", tx.customer_id)
         device = _ABSENT if tx.device_id is None else both("device", tx.device_id)
@@ -179,7 +178,7 @@ class Encoder:
             OFFSET_ABSENT if zone is None else offset_min(zone, time_ms),
             _KINDS[tx.kind],
             _CHANNELS[channel],
-            _ENTRY_MODES[entry_mode],
+            _ENTRY_MODES[mode],
             cvv,
             avs,
             0,
@@ -196,7 +195,7 @@ class Encoder:
             customer[0],
             tx.cvv_result,
             device[0],
-            entry_mode,
+            mode,
             time_ms,
             ip[0],
             tx.kind,

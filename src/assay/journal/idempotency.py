@@ -43,7 +43,7 @@ _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 @numba.njit("i8(u4[:,::1], u8[:,::1], i8[:,::1], u8, u8, i8, i8)", cache=True)
-def _find(  # noqa: PLR0917 - compiled functions are called by position
+def _find(
     index: NDArray[np.uint32],
     entries: NDArray[np.uint64],
     order: NDArray[np.int64],
@@ -74,7 +74,7 @@ def _find(  # noqa: PLR0917 - compiled functions are called by position
 
 
 @numba.njit("void(u4[:,::1], u8[:,::1], i8, i8, u8[::1], u8[::1], i8[::1], i8[::1])", cache=True)
-def _insert(  # noqa: PLR0917 - compiled functions are called by position
+def _insert(
     index: NDArray[np.uint32],
     entries: NDArray[np.uint64],
     slot: int,

@@ -20,7 +20,7 @@ def flag_arrivals(events: Events, shard_time_ms: int, lateness_ms: int) -> int:
         Largest event time folded before these.
     lateness_ms : int
     """
-    flags = []
+    flags: list[int] = []
     arrivals, times = events["arrival_ms"].tolist(), events["event_time"].tolist()
     for arrival_ms, time_ms in zip(arrivals, times, strict=True):
         if time_ms > arrival_ms + FUTURE_ALLOWANCE_MS:

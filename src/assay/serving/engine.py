@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
@@ -80,7 +80,7 @@ class Engine:
         model: Model | None,
         decider: Decider,
         ledger: Ledger,
-        boots: dict[int, Versions],
+        boots: Mapping[int, Versions],
         boot: int,
         clock: Clock,
         lateness_ms: int,
@@ -131,7 +131,7 @@ class Engine:
         """
         waiting = self._waiting.get(row.public_id)
         if waiting is not None:
-            self._check_same(row, digest, waiting.digest)
+            self._check_same(digest, waiting.digest)
             self.counters.repeats += 1
             waiting.answers.append(self._loop.create_future())
             return waiting.answers[-1]
@@ -141,7 +141,7 @@ class Engine:
         found = self._ledger.find(row.public_id, id_hash, digest, self._clock.now_ms())
         if found is not None:
             record, leaf = found
-            self._check_same(row, digest, record.body_digest)
+            self._check_same(digest, record.body_digest)
             self.counters.repeats += 1
             return self._answers[record.boot].render(
                 row.public_id,
@@ -162,7 +162,7 @@ class Engine:
         self._arrived.put(pending)
         return answer
 
-    def _check_same(self, row: Imported, digest: int, earlier: int) -> None:
+    def _check_same(self, digest: int, earlier: int) -> None:
         if digest != earlier:
             self.counters.conflicts += 1
             raise ConflictError(

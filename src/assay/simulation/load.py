@@ -63,7 +63,7 @@ def measure(
         "server_cpu_us_per_decision": round(cpu_s * 1e6 / max(decisions, 1), 1),
         "journal_bytes_per_decision": round(journal / max(decisions, 1)),
         "connections": connections,
-        "history": scenario.history.accepted,
+        "history": scenario.history_rows,
         "machine": machine(),
     }
 

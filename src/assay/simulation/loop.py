@@ -70,7 +70,7 @@ def run_loop(
         )
         scorer.stop()
     return {
-        "history": scenario.history.accepted,
+        "history": scenario.history_rows,
         "model": trained.path.name,
         **verdict(replies, scenario.truth["fraud"].to_list()),
     }

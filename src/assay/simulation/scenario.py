@@ -1,5 +1,4 @@
-"""A workspace with a world's history in it, and the transactions that come after: for demo and
-benchmarks."""
+"""A workspace with a world's history in it, and what comes after: for demo and benchmarks."""
 
 from __future__ import annotations
 
@@ -9,11 +8,8 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from assay.bootstrap import Progress, import_transactions, quiet
-from assay.clock import SystemClock
-from assay.ingest.quality import QualityReport
+from assay.bootstrap import Progress, create_api_key, import_transactions, quiet
 from assay.records import Transaction
-from assay.serving.keys import create_key
 from assay.simulation.world import World
 from assay.simulation.world_settings import WorldSettings
 from assay.workspace import Workspace
@@ -27,8 +23,8 @@ class Scenario:
     ----------
     workspace : Workspace
     api_key : str
-    history : QualityReport
-        Of the import.
+    history_rows : int
+        How many transactions were imported.
     live : DataFrame
         The world's transactions after the history, in order, as clients would send them.
     truth : DataFrame
@@ -37,7 +33,7 @@ class Scenario:
 
     workspace: Workspace
     api_key: str
-    history: QualityReport
+    history_rows: int
     live: pl.DataFrame
     truth: pl.DataFrame
 
@@ -79,14 +75,14 @@ def prepare(
         workspace, file, mapping, workspace.dead_letters / "world.jsonl", progress=progress
     )
     file.unlink()
-    api_key = create_key(workspace.api_keys, "world", SystemClock())
+    api_key = create_api_key(workspace, "world")
     truth = live.select("transaction_id").join(
         world.truth.select("transaction_id", "fraud"),
         on="transaction_id",
         how="left",
         maintain_order="left",
     )
-    return Scenario(workspace, api_key, report, live, truth)
+    return Scenario(workspace, api_key, report.accepted, live, truth)
 
 
 def _mapping(columns: list[str]) -> str:

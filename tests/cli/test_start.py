@@ -1,0 +1,119 @@
+"""What stops a start: each time one line that says what to do."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assay.simulation.process import ScorerProcess
+from assay.simulation.scenario import Scenario
+
+
+def assay(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "assay", *map(str, arguments)],
+        input=stdin.decode(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def remove_models(workspace: Path) -> None:
+    (workspace / ".assay" / "models").rename(workspace / "elsewhere")
+
+
+def flip_a_bit_of_the_graph(workspace: Path) -> None:
+    graph = next(workspace.glob(".assay/models/*/model.onnx"))
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(content)
+
+
+def mistype_a_setting(workspace: Path) -> None:
+    with (workspace / "assay.toml").open("a") as file:
+        file.write("latenes_s = 10\n")
+
+
+def change_a_window(workspace: Path) -> None:
+    (workspace / "features.py").write_text(
+        "from dataclasses import replace\n"
+        "from assay.features.default_set import default_features\n"
+        "from assay.features.definitions import FeatureSet\n"
+        "features = FeatureSet(tuple(\n"
+        "    replace(f, window_ms=f.window_ms + 1000) if f.name == 'card_count_24h' else f\n"
+        "    for f in default_features().features\n"
+        "))\n"
+    )
+
+
+def break_the_policy(workspace: Path) -> None:
+    path = workspace / "policy.toml"
+    path.write_text(path.read_text().replace("card_small_count_1h", "card_smal_count_1h"))
+
+
+def remove_api_keys(workspace: Path) -> None:
+    (workspace / ".assay" / "keys" / "api_keys.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (remove_models, "assay train"),
+        (flip_a_bit_of_the_graph, "model.onnx"),
+        (mistype_a_setting, "did you mean lateness_s"),
+        (change_a_window, "features.py"),
+        (break_the_policy, "card_small_count_1h"),
+        (remove_api_keys, "key"),
+    ],
+)
+def test_a_spoiled_workspace_does_not_start(
+    scenario: Scenario, spoil: Callable[[Path], None], said: str
+) -> None:
+    """A missing or damaged part stops the start with one line that says what to do."""
+    spoil(scenario.workspace.path)
+    done = assay("serve", "-w", scenario.workspace.path, "--port", "0")
+    lines = [line for line in done.stderr.splitlines() if line.startswith("assay:")]
+    assert done.returncode == 1
+    assert len(lines) == 1
+    assert said in lines[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_an_occupied_port_is_named(scenario: Scenario) -> None:
+    """A port that is taken stops the start at once, before anything is loaded."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = assay("serve", "-w", scenario.workspace.path, "--port", str(port))
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert "--port" in done.stderr
+
+
+def test_two_scorers_cannot_share_a_journal(scenario: Scenario) -> None:
+    """A second scorer over the same workspace is refused while the first lives."""
+    with ScorerProcess(scenario.workspace.path):
+        done = assay("serve", "-w", scenario.workspace.path, "--port", "0")
+    assert done.returncode == 1
+    assert "writer" in done.stderr
+
+
+def test_no_workspace_says_how_to_make_one(tmp_path: Path) -> None:
+    """A folder without assay.toml is no workspace, and the message names the verb."""
+    done = assay("train", "-w", tmp_path)
+    assert done.returncode == 1
+    assert "assay init" in done.stderr
+
+
+def test_a_clean_stop_leaves_nothing_to_repair(scenario: Scenario) -> None:
+    """SIGTERM ends with exit code 0, and the next start has nothing to cut off."""
+    with ScorerProcess(scenario.workspace.path) as process:
+        assert process.stop() == 0
+    with ScorerProcess(scenario.workspace.path) as process:
+        assert process.ready["cut_bytes"] == 0
