@@ -210,10 +210,11 @@ class IdempotencyTable:
         Positions are larger than 0, as every one of a journal is.
         Recovery calls it with what `scan_events` collects.
         """
-        hashes = np.ascontiguousarray(id_hashes, np.uint64)
-        digests = np.ascontiguousarray(body_digests, np.uint64)
-        places = np.ascontiguousarray(positions, np.int64)
-        times = np.ascontiguousarray(arrival_ms, np.int64)
+        # Copies: columns of a journal's bytes are strided and may not be written to.
+        hashes = np.array(id_hashes, np.uint64)
+        digests = np.array(body_digests, np.uint64)
+        places = np.array(positions, np.int64)
+        times = np.array(arrival_ms, np.int64)
         self._release_some()
         start, n = 0, len(hashes)
         while start < n:
