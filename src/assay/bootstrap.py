@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from assay.training.train import TrainingResult
 
 Progress = Callable[[str, int, int], None]
-"""Called with the step at hand, how much of it is done, and how much there is."""
+"""Called with the step at hand, how much of it is done, and how much there is (0: unknown)."""
 
 
 IMPORT_MEMO = 1_000_000
@@ -145,8 +145,9 @@ def train_model(
     history = TransactionTable(workspace.tables).read()
     kinds = frozenset(int(kind) for kind in set(history.events["kind"].tolist()))
     features = workspace_features(workspace).available(history.fields, kinds)
-    progress("compile the feature kernel", 0, 1)
+    progress("compile the feature kernel", 0, 0)
     fold = make_fold(workspace, features)
+    progress("compile the feature kernel", 1, 1)
     matrix = fold.replay(history.events, partial(progress, "replay the history"))
     result = train(
         history.events,
@@ -161,7 +162,7 @@ def train_model(
         clock=clock or SystemClock(),
         label_delay_days=workspace.settings.label_delay_days,
         seed=seed,
-        progress=lambda step, share: progress(step, int(share * 1000), 1000),
+        progress=lambda _step, share: progress("train the model", int(share * 100), 100),
     )
     if not workspace.policy.exists():
         thresholds = suggested_thresholds(result.metrics)
@@ -315,8 +316,9 @@ def build_scorer(
         ids_max=settings.idempotency_ids_max,
         horizon_ms=settings.idempotency_h * 3_600_000,
     )
-    progress("load the feature kernel", 0, 1)
+    progress("load the feature kernel", 0, 0)
     fold = make_fold(workspace, scoring.features)
+    progress("load the feature kernel", 1, 1)
     history = read_history(workspace, ledger.base)
     fold.replay(history.events, partial(progress, "fold the history"))
     recovered = ledger.recover(

@@ -101,7 +101,7 @@ def test_two_scorers_cannot_share_a_journal(scenario: Scenario) -> None:
     with ScorerProcess(scenario.workspace.path):
         done = assay("serve", "-w", scenario.workspace.path, "--port", "0")
     assert done.returncode == 1
-    assert "writer" in done.stderr
+    assert "in use by another scorer" in done.stderr
 
 
 def test_no_workspace_says_how_to_make_one(tmp_path: Path) -> None:

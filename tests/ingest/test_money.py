@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from assay.errors import InputError, SettingsError
 from assay.ingest.money import CURRENCIES, Rate, Rates
+from assay.records import AMOUNT_MINOR_MAX
 
 _DAY = date(2026, 1, 1)
 
@@ -29,6 +30,10 @@ def test_rounds_half_even_as_decimal_does(
     rates = Rates(reference, [Rate(_DAY, currency, rate)])
     shift = CURRENCIES[reference].exponent - CURRENCIES[currency].exponent
     exact = (amount * rate).scaleb(shift).quantize(Decimal(1), ROUND_HALF_EVEN)
+    if exact > AMOUNT_MINOR_MAX:
+        with pytest.raises(InputError, match="too large"):
+            rates.to_reference(amount, currency, _ms(2026, 1, 1))
+        return
     for _ in range(2):  # computed, then from the cache
         assert rates.to_reference(amount, currency, _ms(2026, 1, 1)) == int(exact)
 

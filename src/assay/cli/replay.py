@@ -43,7 +43,7 @@ def replay(
     opened = Workspace.open(workspace)
     os.environ.pop("ASSAY_API_KEY", None)
     with progress_bars() as report:
-        report("read the file", 0, 1)
+        report("read the file", 0, 0)
         rows = list(
             client_bodies(
                 opened,

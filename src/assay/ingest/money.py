@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from assay.errors import InputError, SettingsError
-from assay.records import DAY_MS
+from assay.records import AMOUNT_MINOR_MAX, DAY_MS
 
 
 class Currency(NamedTuple):
@@ -72,7 +72,7 @@ CURRENCIES: Final = {
 }
 """Alphabetic code to `Currency`."""
 
-_REFERENCE_MAX: Final = 2**63 - 1
+_REFERENCE_MAX: Final = AMOUNT_MINOR_MAX  # nine million of the largest fit a 64-bit sum
 _RATE_MAX: Final = 10**9
 _CACHE_MAX: Final = 100_000
 

@@ -172,7 +172,7 @@ class Engine:
 
     def _deliver(self, answered: list[tuple[Pending, bytes]]) -> None:
         for pending, answer in answered:
-            del self._waiting[pending.row.public_id]
+            self._waiting.pop(pending.row.public_id, None)  # gone if a failure refused it first
             for waiter in pending.answers:
                 if not waiter.done():
                     waiter.set_result(answer)

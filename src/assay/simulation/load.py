@@ -52,7 +52,7 @@ def measure(
     bodies = folder / "bodies.jsonl"
     bodies.write_bytes(b"\n".join(scenario.bodies()))
     with ScorerProcess(folder) as scorer:
-        progress(f"load for {seconds} s", 0, 1)
+        progress(f"load for {seconds} s", 0, 0)
         cpu_s = scorer.cpu_s()
         figures = _run_wrk(wrk, scorer.url, bodies, scenario.api_key, seconds, connections)
         cpu_s = scorer.cpu_s() - cpu_s

@@ -59,7 +59,7 @@ def run_loop(
     )
     scenario = prepare(folder, world, live_rows, progress)
     trained = train_model(scenario.workspace, seed=seed, progress=progress)
-    progress("start the scorer", 0, 1)
+    progress("start the scorer", 0, 0)
     with ScorerProcess(folder) as scorer:
         progress("start the scorer", 1, 1)
         replies = play(

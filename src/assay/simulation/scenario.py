@@ -58,7 +58,7 @@ def prepare(
         How many of the last transactions are left to be played.
     progress : callable
     """
-    progress("make a world", 0, 1)
+    progress("make a world", 0, 0)
     world = World(settings).generate()
     progress("make a world", 1, 1)
     workspace = Workspace.create(folder, settings.reference_currency)
