@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -33,10 +34,24 @@ def score(
     """
     from assay.simulation.load import measure
 
-    folder = Path(tempfile.mkdtemp(prefix="assay-bench-"))
-    try:
-        with progress_bars() as report:
-            result = measure(folder, seconds=seconds, connections=connections, progress=report)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with _folder() as folder, progress_bars() as report:
+        result = measure(folder, seconds=seconds, connections=connections, progress=report)
     show(result, as_json=as_json)
+
+
+@app.command()
+def features(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Events a second that the feature kernel replays for a training set, on one core."""
+    from assay.simulation.replay_speed import measure_replay
+
+    with _folder() as folder, progress_bars() as report:
+        result = measure_replay(folder, progress=report)
+    show(result, as_json=as_json)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="assay-bench-") as folder:
+        yield Path(folder)
