@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.errors import CardNumberError, InputError
+from assay.errors import CardNumberError, InputError, SettingsError
 from assay.ingest.encode import Encoder
 from assay.ingest.money import Rates
 from assay.ingest.tokens import Tokeniser
@@ -162,6 +162,11 @@ def test_exempt_ids_pass(make_encoder: Callable[..., Encoder]) -> None:
         ({"attributes": {"colour": "x"}}, "attributes"),
         ({"attributes": {"shade": math.inf}}, "attributes.shade"),
         ({"attributes": {"shade": _PAN}}, "attributes.shade"),
+        ({"attributes": {"shade": 4111111111111111}}, "attributes.shade"),
+        ({"attributes": {"shade": -4111111111111111.0}}, "attributes.shade"),
+        ({"attributes": {"shade": 6304000000000000000.0}}, "attributes.shade"),
+        ({"attributes": {_PAN: "x"}}, "attributes"),
+        ({"ip": "4111:1111:1111:1111"}, "ip"),
     ],
 )
 def test_nonsense_is_refused(
@@ -172,6 +177,26 @@ def test_nonsense_is_refused(
         make_encoder(attributes=("shade",)).encode(Transaction(**(_PAID | change)))  # type: ignore[arg-type]
     assert caught.value.field == field
     assert "1111" not in str(caught.value)
+
+
+def test_numbers_in_attributes_pass(make_encoder: Callable[..., Encoder]) -> None:
+    """Times, large and small numbers are no card numbers."""
+    encoder = make_encoder(attributes=("shade",))
+    for number in (0.4111111111111111, 1_767_225_600_000, 1.7e18, 4111111111111112, 1e300, -5):
+        encoder.encode(_tx(_PAID | {"attributes": {"shade": number}}))
+
+
+def test_attribute_named_like_a_card_is_refused(make_encoder: Callable[..., Encoder]) -> None:
+    """A card number cannot be declared as a name, and the refusal does not repeat it."""
+    with pytest.raises(SettingsError, match="holds a card number") as caught:
+        make_encoder(attributes=("shade", _PAN))
+    assert "1111" not in str(caught.value)
+
+
+def test_ids_side_by_side_are_not_joined(make_encoder: Callable[..., Encoder]) -> None:
+    """Digits of two fields make no card number, and an address is not read as one."""
+    parts = {"transaction_id": "4111 1111", "related_id": "1111 1111"}
+    make_encoder().encode(_tx(_PAID | parts | {"ip": "4111:1111:1111:1111::"}))
 
 
 def test_one_address_has_one_token(make_encoder: Callable[..., Encoder]) -> None:

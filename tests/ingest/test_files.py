@@ -9,9 +9,11 @@ from assay.errors import DatasetError
 from assay.ingest.files import read_columns, read_pieces
 
 
-def _read(path: Path, columns: frozenset[str] | None = None) -> tuple[list[object], list[object]]:
+def _read(
+    path: Path, columns: frozenset[str] | None = None
+) -> tuple[list[object], list[tuple[int, str]]]:
     rows: list[object] = []
-    bad: list[object] = []
+    bad: list[tuple[int, str]] = []
     for piece in read_pieces(path, columns, rows=2):
         pairs = zip(piece.lines.tolist(), piece.frame.rows(), strict=True)
         rows += [(line, *row) for line, row in pairs]
@@ -46,7 +48,7 @@ def test_monstrous_lines_are_cut(tmp_path: Path) -> None:
     path.write_text("a,b\n" + "x" * 3_000_000 + "\n1,2\n")
     rows, bad = _read(path)
     assert rows == [(3, "1", "2")]
-    assert [line for line, _ in bad] == [2]  # type: ignore[misc]
+    assert [line for line, _ in bad] == [2]
 
 
 def test_json_lines(tmp_path: Path) -> None:
@@ -56,7 +58,7 @@ def test_json_lines(tmp_path: Path) -> None:
     assert read_columns(path) == ["a", "b"]
     rows, bad = _read(path, frozenset({"a", "b"}))
     assert rows == [(1, "1", "x"), (6, "1.5", "true")]
-    assert [line for line, _ in bad] == [2, 3, 5, 7]  # type: ignore[misc]
+    assert [line for line, _ in bad] == [2, 3, 5, 7]
 
 
 def test_long_json_lines_files(tmp_path: Path) -> None:
@@ -80,14 +82,21 @@ def test_parquet_rows_are_numbered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("x.parquet", b"PAR1 not"), ("x.csv", b""), ("x.csv", b"a,a\n1,2\n"), ("x.xls", b"x")],
-)
+    [
+        ("x.parquet", b"PAR1 not"), ("x.parquet", b""), ("x.csv", b""), ("x.csv", b"a,a\n1,2\n"),
+        ("x.csv", b"a,\xff\n1,2\n"), ("x.csv", b"a,\0\n1,2\n"), ("x.csv", bytes(range(256)) * 9),
+        ("x.jsonl", b""), ("x.jsonl", bytes(range(256)) * 9), ("x.xls", b"x"),
+    ],
+)  # fmt: skip
 def test_files_of_no_kind_are_refused(tmp_path: Path, name: str, content: bytes) -> None:
-    """Damaged, headless and unknown files raise DatasetError."""
+    """Damaged, headless, binary and unknown files and folders raise DatasetError."""
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(DatasetError, match="accepted"):
+    with pytest.raises(DatasetError, match="accepted") as caught:
         _read(path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DatasetError, match="is a folder"):
+        _read(tmp_path)
     with pytest.raises(DatasetError, match="does not exist"):
         _read(tmp_path / "nothing.csv")
 

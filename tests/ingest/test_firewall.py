@@ -1,10 +1,12 @@
+import random
 import string
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.ingest.firewall import contains_card_number, masked, shape
+from assay.ingest.firewall import contains_card_number, is_card_number, masked, shape
 
 _ISSUERS = [
     ("4", 13), ("4", 16), ("4", 19), ("51", 16), ("55", 16), ("2221", 16), ("2720", 16),
@@ -39,9 +41,13 @@ def test_plain_number_in_text_is_found(number: str, before: str, after: str) -> 
     assert contains_card_number(before + number + after)
 
 
-@given(card_numbers(), st.sampled_from(" -._/\u00a0\u2011\u200b"), st.sampled_from([1, 2, 3, 4]))
+@given(
+    card_numbers(),
+    st.text(" -._/:;|*+=~#@()[]{}<>\\\"'\0\t\n\u00a0\u2011\u200b\u2063", min_size=1, max_size=3),
+    st.sampled_from([1, 2, 3, 4]),
+)
 def test_separated_number_is_found(number: str, separator: str, size: int) -> None:
-    """Single separators between groups hide nothing."""
+    """One to three characters that are no letters or digits between groups hide nothing."""
     groups = [number[at : at + size] for at in range(0, len(number), size)]
     assert contains_card_number("ref " + separator.join(groups) + " x")
 
@@ -73,6 +79,32 @@ def test_part_of_a_longer_run_is_no_card(number: str, tail: str) -> None:
     assert not contains_card_number(number + tail)
 
 
+@pytest.mark.parametrize("letters", ["abcdefabcdefabcd", "ABCDEFabcdef0123", "f" * 48])
+def test_letters_appended_hide_nothing(letters: str) -> None:
+    """A card number made to look like the start or end of a digest or UUID is found."""
+    assert contains_card_number("4111111111111111" + letters)
+    assert contains_card_number(letters[::-1] + "4111111111111111")
+    assert contains_card_number("41111111-1111-1111-abcd-abcdefabcdef")
+    assert contains_card_number("id 41111111-1111-1111-abcd-abcdefabcdef, 5")
+
+
+def test_random_ids_are_hardly_ever_refused() -> None:
+    """Of random UUIDs and digests fewer than 50 in 100,000 are taken for a card."""
+    source = random.Random(11)
+    uuids = [str(UUID(int=source.getrandbits(128), version=4)) for _ in range(10_000)]
+    digests = [source.randbytes(32).hex() for _ in range(10_000)]
+    for ids in (uuids, digests):
+        assert sum(map(contains_card_number, ids)) < 5
+
+
+@given(card_numbers())
+def test_numbers_are_read_as_their_digits(number: str) -> None:
+    """A number holds a card number where its text does; inexact ones by range alone."""
+    assert is_card_number(float(number))
+    assert not is_card_number(float("0." + number))
+    assert not is_card_number(float("1" + number[1:]))
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -84,6 +116,10 @@ def test_part_of_a_longer_run_is_no_card(number: str, tail: str) -> None:
         "411111111111111",
         "9111111111111111",
         "192.168.100.200",
+        "2026-01-31T22:30:12.123456Z",
+        "2026-01-30 22:21:12.123456",
+        "00:1a:2b:3c:4d:5e",
+        "4111 1111 x 1111 1111",
     ],
 )
 def test_honest_text_passes(text: str) -> None:
@@ -94,5 +130,6 @@ def test_honest_text_passes(text: str) -> None:
 def test_masks_are_coarse() -> None:
     """Twelve digits are masked in reports, and a shape shows no letter or digit."""
     assert masked("a 604400000012 b") == "[masked]"
+    assert masked("4111:1111:1111:1111") == masked("4111  1111  1111  1111") == "[masked]"
     assert masked("2019-01-01 00:00:57") == "2019-01-01 00:00:57"
     assert shape('é1,"٣b') == 'x#,"#x'

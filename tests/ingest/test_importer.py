@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from assay.datasets.table import TransactionTable
-from assay.errors import CardNumberError, DatasetError
+from assay.errors import CardNumberError
 from assay.ingest.decode import decode
 from assay.ingest.encode import Encoder
 from assay.ingest.importer import import_file, read_transactions
@@ -36,6 +36,7 @@ reported_at = "reported"
 """
 _COLUMNS = "id at card amount currency shop name lat lon ip colour fraud reported other".split()  # noqa: SIM905 - a header reads better
 _CARD = "604400000012"  # twelve digits: no rule knows it for a card number
+_NOW_MS = 1_770_000_000_000
 _AT = "2026-01-02T10:00:00.250+01:00"
 _GOOD = ["t1", _AT, _CARD, "10.005", "USD", "m", "Shop", "1.239", "2", "192.0.2.77", "red", "1",
          "2026-01-09T00:00:00Z", "secret"]  # fmt: skip
@@ -81,7 +82,9 @@ def test_file_and_http_give_the_same_bytes(
         [(body, fraud)] = read_transactions(path, _mapping(), encoder)
         assert fraud is True
         assert encoder.encode(decode(body)) == expected
-    import_file(as_csv, _mapping(), _encoder(make_encoder), table, tmp_path / "dead.jsonl")
+    import_file(
+        as_csv, _mapping(), _encoder(make_encoder), table, tmp_path / "dead.jsonl", now_ms=_NOW_MS
+    )
     history = table.read()
     history.events["arrival"] = history.events["arrival_ms"] = 0
     assert history.events.tobytes() == expected.event
@@ -119,7 +122,7 @@ def test_bad_rows_are_counted_and_kept(
     """Every bad row is in the dead letters by line and field; the good ones are imported."""
     rows = [_GOOD, *(row for _, row in _BAD), ["too", "short"], _changed(id="t2")]
     path, dead = _write(tmp_path / "x.csv", rows), tmp_path / "dead.jsonl"
-    report = import_file(path, _mapping(), _encoder(make_encoder), table, dead)
+    report = import_file(path, _mapping(), _encoder(make_encoder), table, dead, now_ms=_NOW_MS)
     assert (report.read, report.accepted) == (len(rows), 2)
     assert report.rejected == len(_BAD) + 1
     assert report.unmapped == ["other"]
@@ -141,10 +144,10 @@ def test_repeats_are_told_apart(
     """An id that was there already is a duplicate or a conflict, in a file and across files."""
     rows = [_GOOD, _GOOD, _changed(amount="11", at="2026-01-02T10:00:01+01:00"), _changed(id="t2")]
     path, dead = _write(tmp_path / "x.csv", rows), tmp_path / "dead.jsonl"
-    report = import_file(path, _mapping(), _encoder(make_encoder), table, dead)
+    report = import_file(path, _mapping(), _encoder(make_encoder), table, dead, now_ms=_NOW_MS)
     assert (report.accepted, report.duplicates, report.conflicts) == (2, 1, 1)
     assert len(dead.read_text().splitlines()) == 2
-    again = import_file(path, _mapping(), _encoder(make_encoder), table, dead)
+    again = import_file(path, _mapping(), _encoder(make_encoder), table, dead, now_ms=_NOW_MS)
     assert (again.accepted, again.duplicates, again.conflicts) == (0, 3, 1)
     assert len(table.read().events) == 2
 
@@ -164,7 +167,9 @@ def test_shuffled_file_gives_the_same_table(
         path = _write(tmp_path / "x.csv", rows)
         table = TransactionTable(tmp_path / str(seed))
         encoder = _encoder(make_encoder)
-        report = import_file(path, _mapping(made=made), encoder, table, tmp_path / "dead.jsonl")
+        report = import_file(
+            path, _mapping(made=made), encoder, table, tmp_path / "dead.jsonl", now_ms=_NOW_MS
+        )
         assert report.accepted == (44 if made else 40)
         history = table.read()
         found.append((history.snapshot, history.transaction_ids.to_list()))
@@ -181,7 +186,9 @@ def test_made_ids_are_stable_and_import_once(
     dead = tmp_path / "dead.jsonl"
     for fraud, accepted in (("1", 2), ("0", 0)):
         path = _write(tmp_path / "x.csv", [_changed(fraud=fraud)] * 2)
-        report = import_file(path, _mapping(made=True), _encoder(make_encoder), table, dead)
+        report = import_file(
+            path, _mapping(made=True), _encoder(make_encoder), table, dead, now_ms=_NOW_MS
+        )
         assert (report.accepted, report.duplicates) == (accepted, 2 - accepted)
 
 
@@ -195,11 +202,55 @@ def test_time_range_is_half_open(
     seen: list[tuple[int, int]] = []
     report = import_file(
         path, _mapping(), _encoder(make_encoder), table, tmp_path / "dead.jsonl",
-        since_ms=day, until_ms=day + 86_400_000, progress=lambda *at: seen.append(at),
+        now_ms=_NOW_MS, since_ms=day, until_ms=day + 86_400_000,
+        progress=lambda *at: seen.append(at),
     )  # fmt: skip
     assert (report.read, report.accepted, report.outside) == (3, 1, 2)
     assert table.read().events["event_time"].tolist() == [day]
     assert seen[-1][0] == seen[-1][1]
+
+
+def test_rows_of_the_future_are_rejected(
+    tmp_path: Path, make_encoder: _Make, table: TransactionTable
+) -> None:
+    """A row up to five minutes ahead of the import passes; one later is a dead letter."""
+    times = ["2026-01-02T00:05:00Z", "2026-01-02T00:05:00.001Z", "2099-01-01T00:00:00Z"]
+    path = _write(tmp_path / "x.csv", [_changed(id=at, at=at) for at in times])
+    dead = tmp_path / "dead.jsonl"
+    now_ms = 1_767_312_000_000
+    report = import_file(path, _mapping(), _encoder(make_encoder), table, dead, now_ms=now_ms)
+    assert (report.accepted, report.rejected) == (1, 2)
+    assert table.read().events["event_time"].tolist() == [now_ms + 300_000]
+    letters = [json.loads(line) for line in dead.read_text().splitlines()]
+    assert [(letter["line"], letter["field"]) for letter in letters] == [
+        (3, "event_time"), (4, "event_time"),
+    ]  # fmt: skip
+    reason = "event_time: got a time in the future; accepted: a time not after the import"
+    assert list(report.reasons) == [reason]
+    assert len(list(read_transactions(path, _mapping(), _encoder(make_encoder)))) == 3
+
+
+def test_label_without_a_report_time_is_unknown(
+    tmp_path: Path, make_encoder: _Make, table: TransactionTable
+) -> None:
+    """Nobody knows when such a label could be learnt from: it is counted and not kept."""
+    rows = [
+        _changed(id="t1", reported=""),
+        _changed(id="t1", reported=""),
+        _changed(id="t2", fraud="0", reported=""),
+        _changed(id="t3", fraud=""),
+        _changed(id="t4"),
+        _changed(id="t5", fraud="0"),
+    ]
+    path, dead = _write(tmp_path / "x.csv", rows), tmp_path / "dead.jsonl"
+    encoder = _encoder(make_encoder)
+    report = import_file(path, _mapping(), encoder, table, dead, now_ms=_NOW_MS)
+    assert report.labels == {"fraud": 1, "genuine": 1, "unknown": 1, "unreported": 2}
+    history = table.read()
+    assert history.fraud.tolist() == [-1, -1, -1, 1, 0]
+    assert history.reported_ms.tolist() == [-1, -1, -1, 1_767_916_800_000, 1_767_916_800_000]
+    truth = [fraud for _, fraud in read_transactions(path, _mapping(), encoder)]
+    assert truth == [None, None, None, None, True, False]
 
 
 def test_interrupted_import_changes_nothing(
@@ -213,9 +264,10 @@ def test_interrupted_import_changes_nothing(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        import_file(path, _mapping(), _encoder(make_encoder), table, dead, progress=stop)
-    with pytest.raises(DatasetError, match="no transactions"):
-        table.read()
+        import_file(
+            path, _mapping(), _encoder(make_encoder), table, dead, now_ms=_NOW_MS, progress=stop
+        )
+    assert table.rows() == 0
     assert dead.read_text() == "before"
     assert np.array_equal(table.known()[0], [])
 
@@ -226,5 +278,7 @@ def test_card_number_in_a_path_is_refused(
     """A file named after a card is not opened, and its name is not repeated."""
     path = _write(tmp_path / "4111111111111111.csv", [_GOOD])
     with pytest.raises(CardNumberError) as caught:
-        import_file(path, _mapping(), _encoder(make_encoder), table, tmp_path / "dead.jsonl")
+        import_file(
+            path, _mapping(), _encoder(make_encoder), table, tmp_path / "dead.jsonl", now_ms=_NOW_MS
+        )
     assert "4111" not in str(caught.value)

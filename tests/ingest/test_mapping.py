@@ -34,9 +34,23 @@ def test_mistakes_are_named(text: str, said: str) -> None:
 
 
 def test_missing_file_is_a_settings_error(tmp_path: Path) -> None:
-    """A path to nothing is refused by name."""
-    with pytest.raises(SettingsError, match="cannot be read"):
+    """A path to nothing, to a folder and to bytes that are no text are refused by name."""
+    with pytest.raises(SettingsError, match=r"nothing\.toml cannot be read: No such"):
         Mapping.load(tmp_path / "nothing.toml")
+    with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
+        Mapping.load(tmp_path)
+    for content in (b"\xff\xfe[", b"\0\1", b"a=" + b"[" * 100_000):
+        (tmp_path / "m.toml").write_bytes(content)
+        with pytest.raises(SettingsError, match=r"m\.toml: not TOML") as caught:
+            Mapping.load(tmp_path / "m.toml")
+        assert "\n" not in str(caught.value)
+
+
+def test_attribute_named_like_a_card_is_refused() -> None:
+    """An attribute's name is told in dead letters, so it must not be a card number."""
+    with pytest.raises(SettingsError, match="holds a card number") as caught:
+        Mapping.parse((_HEAD + '[attributes]\n"4111 1111 1111 1111" = "x"').encode())
+    assert "4111" not in str(caught.value)
 
 
 def test_missing_columns_name_the_nearest() -> None:
@@ -47,6 +61,9 @@ def test_missing_columns_name_the_nearest() -> None:
     with pytest.raises(SettingsError) as caught:
         mapping.unmapped(["at", "604400000012"])
     assert "604400000012" not in str(caught.value)
+    with pytest.raises(SettingsError) as caught:
+        mapping.unmapped(["at", "line\nfeed\0"])
+    assert str(caught.value).isprintable()
     assert mapping.unmapped(["card", "x", "at"]) == ["x"]
 
 

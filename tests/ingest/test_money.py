@@ -92,6 +92,19 @@ def test_bad_tables_are_refused(tmp_path: Path, text: str, said: str) -> None:
         Rates.load(tmp_path / "fx.csv", "EUR")
 
 
+def test_unreadable_tables_are_refused(tmp_path: Path) -> None:
+    """Other encodings, a folder and a field of megabytes stop the start in one line."""
+    path = tmp_path / "fx.csv"
+    head = b"date,currency,rate\n"
+    for content in (b"date,currency,rat\xe9\n", b"\xff\xfed\0", head + b'"' + b"x" * 200_000):
+        path.write_bytes(content)
+        with pytest.raises(SettingsError, match=r"fx\.csv cannot be read: it is no CSV") as caught:
+            Rates.load(path, "EUR")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
+        Rates.load(tmp_path, "EUR")
+
+
 def test_currency_table() -> None:
     """Known codes have the standard's numbers and minor units."""
     assert CURRENCIES["EUR"] == (978, 2)

@@ -16,6 +16,7 @@ from assay.ingest.tokens import Tokeniser
 _ROOT = Path(__file__).parents[2]
 _DATA = _ROOT.parent / "shared" / "data"
 _ROWS = 5_000
+_NOW_MS = 1_770_000_000_000
 
 
 def _slice(name: str, folder: Path) -> Path:
@@ -35,7 +36,9 @@ def test_handbook_lacks_places_and_devices(tmp_path: Path, table: TransactionTab
     """Fields that the file lacks are absent from the table's fields, not zeros."""
     path = _slice("handbook", tmp_path)
     mapping = Mapping.load(_ROOT / "docs/examples/handbook.toml")
-    report = import_file(path, mapping, _encoder("EUR"), table, tmp_path / "dead.jsonl")
+    report = import_file(
+        path, mapping, _encoder("EUR"), table, tmp_path / "dead.jsonl", now_ms=_NOW_MS
+    )
     history = table.read()
     assert report.accepted == len(history.events) == _ROWS
     source = pl.read_parquet(path)
@@ -53,14 +56,14 @@ def test_no_sparkov_card_is_in_any_byte_written(
     path = _slice("sparkov", tmp_path)
     mapping = Mapping.load(_ROOT / "docs/examples/sparkov.toml")
     dead = tmp_path / "out" / "dead.jsonl"
-    report = import_file(path, mapping, _encoder("USD"), table, dead)
+    report = import_file(path, mapping, _encoder("USD"), table, dead, now_ms=_NOW_MS)
     assert report.accepted == _ROWS
     spoiled = tmp_path / "spoiled.csv"
     frame = pl.read_parquet(path).with_columns(merchant="cc_num", category=pl.lit("none"))
     frame.head(500).write_csv(spoiled)
     text = spoiled.read_text().splitlines()
     spoiled.write_text("\n".join([*text, *(line + ',"' for line in text[1:100])]))
-    bad = import_file(spoiled, mapping, make_encoder(), table, dead)
+    bad = import_file(spoiled, mapping, make_encoder(), table, dead, now_ms=_NOW_MS)
     assert bad.rejected == bad.read
     written = [file.read_bytes() for file in (tmp_path / "table").iterdir()]
     written += [dead.read_bytes(), json.dumps(vars(report) | vars(bad)).encode()]
@@ -76,7 +79,7 @@ def test_sparkov_replays_under_the_imported_ids(tmp_path: Path, table: Transacti
     """The made ids of a replay are those of the import, and its bodies pass the same door."""
     path = _slice("sparkov", tmp_path)
     mapping = Mapping.load(_ROOT / "docs/examples/sparkov.toml")
-    import_file(path, mapping, _encoder("USD"), table, tmp_path / "dead.jsonl")
+    import_file(path, mapping, _encoder("USD"), table, tmp_path / "dead.jsonl", now_ms=_NOW_MS)
     encoder = _encoder("USD")
     replayed = list(read_transactions(path, mapping, encoder))
     rows = [encoder.encode(decode(body)) for body, _ in replayed]

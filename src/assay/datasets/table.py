@@ -152,24 +152,24 @@ class TransactionTable:
         document = {"format": _FORMAT, "imports": [*entries, entry]}
         _write(self._folder / _MANIFEST, json.dumps(document, indent=1).encode())
 
+    def rows(self, snapshot: str | None = None) -> int:
+        """Return how many rows there are, or were when the table had a snapshot."""
+        return sum(entry["rows"] for entry in self._entries_at(snapshot))
+
     def read(self, snapshot: str | None = None) -> History:
         """Return all rows, or those that were there when the table had a snapshot.
 
         Raises
         ------
         DatasetError
-            If the table is empty, never had the snapshot, or a file is missing or damaged.
+            If the table never had the snapshot, or a file is missing or damaged.
         """
-        entries = self._entries()
-        while snapshot is not None and entries and _snapshot(entries) != snapshot:
-            entries.pop()  # imports only ever append
-        if not entries and snapshot is not None:
-            raise DatasetError(
-                f"the table never had snapshot {snapshot[:12]}; accepted: the folder that the "
-                "journal began with, restore it"
-            )
+        entries = self._entries_at(snapshot)
         if not entries:
-            raise DatasetError("the table holds no transactions; accepted: after an import")
+            none = np.zeros(0, np.int64)
+            ids = pl.Series("transaction_id", [], pl.String)
+            fraud = none.astype(np.int8)
+            return History(empty_events(0), ids, fraud, none, frozenset(), _snapshot([]))
         frame = pl.concat([self._frame(entry) for entry in entries])
         if len(entries) > 1:
             frame = frame.sort("event_time", "transaction_id")
@@ -186,6 +186,17 @@ class TransactionTable:
             frozenset().union(*(entry["fields"] for entry in entries)),
             _snapshot(entries),
         )
+
+    def _entries_at(self, snapshot: str | None) -> list[dict[str, Any]]:
+        entries = self._entries()
+        while snapshot is not None and _snapshot(entries) != snapshot:
+            if not entries:
+                raise DatasetError(
+                    f"the table never had snapshot {snapshot[:12]}; accepted: the folder that the "
+                    "journal began with, restore it"
+                )
+            entries.pop()  # imports only ever append
+        return entries
 
     def _entries(self) -> list[dict[str, Any]]:
         path = self._folder / _MANIFEST

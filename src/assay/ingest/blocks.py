@@ -16,6 +16,7 @@ from assay.errors import InputError
 from assay.ingest.decode import TIME_ACCEPTED, translated
 from assay.ingest.files import Unreadable, read_columns, read_pieces
 from assay.ingest.mapping import Mapping
+from assay.ingest.quality import UNREPORTED
 from assay.records import Transaction
 
 UNNAMED: Final = "-"
@@ -48,7 +49,7 @@ class Block:
     fraud : ndarray of int8
         1, 0, or -1 where unknown.
     reported_ms : ndarray of int64
-        When the label was known; -1 where unknown.
+        When the label was known; -1 where it is unknown, `UNREPORTED` where it has no time.
     unreadable : list of Unreadable
     outside : int
         How many more rows lie outside the wanted time.
@@ -122,7 +123,9 @@ def _labels(mapped: pl.DataFrame) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
         return np.full(len(mapped), -1, np.int8), np.full(len(mapped), -1, np.int64)
     fraud = mapped["label"].fill_null(-1).to_numpy().astype(np.int8)
     reported_ms = mapped["reported_ms"].fill_null(-1).to_numpy().astype(np.int64)
-    return fraud, np.where(fraud < 0, -1, reported_ms)
+    timeless = (fraud >= 0) & (reported_ms < 0)
+    reported_ms = np.where(timeless, UNREPORTED, np.where(fraud < 0, -1, reported_ms))
+    return np.where(timeless, np.int8(-1), fraud), reported_ms
 
 
 def _transactions(

@@ -16,9 +16,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from assay.errors import CardNumberError, InputError
+from assay.errors import CardNumberError, InputError, SettingsError
 from assay.ingest.decode import event_time_ms
-from assay.ingest.firewall import contains_card_number
+from assay.ingest.firewall import contains_card_number, is_card_number
 from assay.ingest.money import CURRENCIES, Rates
 from assay.ingest.tokens import Tokeniser
 from assay.ingest.zones import offset_min
@@ -34,7 +34,7 @@ from assay.records import (
 )
 
 EXEMPTIBLE: Final = ("transaction_id", "related_id", "customer_id", "merchant_id", "device_id")
-"""Id fields that a mapping may exempt from the card-number firewall."""
+"""Id fields that a mapping or a setting may exempt from the card-number firewall."""
 
 _EVENT: Final = struct.Struct(
     "<"
@@ -55,14 +55,15 @@ _CHANNELS: Final = {None: 0} | {channel.name: int(channel) for channel in Channe
 _ENTRY_MODES: Final = {None: 0} | {mode.name: int(mode) for mode in EntryMode}
 _ABSENT: Final = (None, 0)
 _NAN: Final = math.nan
+_JOINT: Final = "-x-"  # neither joins digits of two fields nor hides that a digest begins
 _ID_NAME: Final = b'"transaction_id":'
+# What may hold a card number: not `ip`, which is an address, and tokenised, or is refused.
 _TEXT_FIELDS: Final = (
     "transaction_id",
     "related_id",
     "customer_id",
     "merchant_id",
     "device_id",
-    "ip",
     "merchant_name",
     "merchant_time_zone",
 )
@@ -113,6 +114,11 @@ class Encoder:
     memo : int
         How many (kind, id) pairs to remember the token of; 0 for none. Worth it for files,
         where the same cards come again; it keeps that many ids in clear in memory.
+
+    Raises
+    ------
+    SettingsError
+        If a name in ``attributes`` holds a card number.
     """
 
     def __init__(
@@ -124,6 +130,8 @@ class Encoder:
         memo: int = 0,
     ) -> None:
         assert exempt <= set(EXEMPTIBLE), exempt
+        if any(map(contains_card_number, attributes)):
+            raise SettingsError("attributes has a name that holds a card number; accepted: words")
         self.tokeniser, self.rates, self.exempt = tokeniser, rates, exempt
         self._attributes = frozenset(attributes)
         self._checked = tuple(name for name in _TEXT_FIELDS if name not in exempt)
@@ -231,7 +239,7 @@ class Encoder:
         return int.from_bytes(self.tokeniser.digest("body", row.canonical)[:8], "little") or 1
 
     def _firewall(self, tx: Transaction) -> None:
-        if contains_card_number("\0".join(filter(None, self._texts(tx)))):
+        if contains_card_number(_JOINT.join(filter(None, self._texts(tx)))):
             for name in self._checked:
                 if contains_card_number(getattr(tx, name) or ""):
                     raise CardNumberError(name)
@@ -254,14 +262,15 @@ class Encoder:
         out = tx.attributes or {}
         for name, value in out.items():
             if name not in self._attributes:
+                if contains_card_number(name):
+                    raise CardNumberError("attributes")
                 near = difflib.get_close_matches(name[:64], self._attributes, n=1)
                 accepted = ", ".join(sorted(self._attributes)) or "none; declare it in assay.toml"
                 hint = f"did you mean {near[0]}?" if near else accepted
                 raise InputError("attributes", "an undeclared name", hint)
-            if isinstance(value, str):
-                if contains_card_number(value):
-                    raise CardNumberError(f"attributes.{name}")
-            elif not math.isfinite(value):
+            if contains_card_number(value) if isinstance(value, str) else is_card_number(value):
+                raise CardNumberError(f"attributes.{name}")
+            if not isinstance(value, str) and not math.isfinite(value):
                 raise InputError(f"attributes.{name}", "no finite number", "a finite number")
         return out
 
@@ -309,6 +318,8 @@ def _address(text: str) -> str:
     try:
         packed = socket.inet_pton(family, text)
     except (OSError, ValueError):
+        if contains_card_number(text):
+            raise CardNumberError("ip") from None
         raise InputError(
             "ip", "text that is no IP address", "an IPv4 or IPv6 address such as 192.0.2.1"
         ) from None

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from os import fstat
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -74,7 +75,7 @@ def read_columns(path: Path, delimiter: str = ",") -> list[str]:
         return list(_schema(path))
     if kind == "json":
         return _json_header(path)
-    with path.open("rb") as file:
+    with _opened(path) as file:
         return _csv_header(_Lines(file), delimiter)
 
 
@@ -95,15 +96,26 @@ def read_pieces(
 
 
 def _kind(path: Path) -> str:
+    if path.is_dir():
+        raise DatasetError("the path to import is a folder; accepted: a path to a file")
+    if not path.is_file():
+        raise DatasetError("the file to import does not exist; accepted: a path to a file")
     kinds = {".csv": "csv", ".parquet": "parquet", ".jsonl": "json", ".ndjson": "json"}
     kind = kinds.get(path.suffix.lower())
     if kind is None:
         raise DatasetError(
             f"the file's name ends in {path.suffix[:12]!r}; accepted: {', '.join(kinds)}"
         )
-    if not path.is_file():
-        raise DatasetError("the file to import does not exist; accepted: a path to a file")
     return kind
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise DatasetError(
+            f"the file to import cannot be read: {error.strerror}; accepted: a readable file"
+        ) from None
 
 
 # --- Parquet ----------------------------------------------------------------------------------
@@ -185,8 +197,11 @@ def _csv_header(lines: _Lines, delimiter: str) -> list[str]:
         names = next(csv.reader(lines, delimiter=delimiter), [])
     except (csv.Error, _TooManyLinesError):
         names = []
-    if not names or len(set(names)) != len(names):
-        raise DatasetError("the first line is no header; accepted: names of columns, each once")
+    binary = _broken(lines.row) or any("\0" in name for name in names)
+    if not names or binary or len(set(names)) != len(names):
+        raise DatasetError(
+            "the first line is no header; accepted: names of columns in UTF-8, each once"
+        )
     return names
 
 
@@ -218,7 +233,7 @@ def _broken(row: list[str]) -> bool:
 
 def _json_header(path: Path) -> list[str]:
     names: dict[str, None] = {}
-    with path.open("rb") as file:
+    with _opened(path) as file:
         lines = _Lines(file)
         for line in islice(lines, _HEADER_ROWS):
             lines.row = []  # every line is a row of its own
@@ -228,6 +243,10 @@ def _json_header(path: Path) -> list[str]:
                 continue
             if isinstance(document, dict):
                 names |= dict.fromkeys(document)
+    if not names:
+        raise DatasetError(
+            f"the first {_HEADER_ROWS:,} lines hold no fields; accepted: a JSON object a line"
+        )
     return list(names)
 
 
@@ -264,8 +283,8 @@ def _scalar(value: object) -> str | None:
 
 
 def _text(path: Path, columns: frozenset[str] | None, delimiter: str, rows: int) -> Iterator[Piece]:
-    total = path.stat().st_size
-    with path.open("rb") as file:
+    with _opened(path) as file:
+        total = fstat(file.fileno()).st_size
         lines = _Lines(file)
         if path.suffix.lower() == ".csv":
             names = _csv_header(lines, delimiter)

@@ -25,7 +25,7 @@ from assay.ingest.mapping import Mapping
 from assay.ingest.naming import Namer
 from assay.ingest.quality import QualityReport, duplicate_error
 from assay.ingest.rows import Rows
-from assay.records import EVENT, Events, Imported, to_builtins
+from assay.records import EVENT, FUTURE_ALLOWANCE_MS, Events, Imported, Transaction, to_builtins
 
 Progress = Callable[[int, int], None]
 """Told how much of how much is read, in rows or bytes."""
@@ -63,6 +63,7 @@ def import_file(
     table: Table,
     dead_letters: Path,
     *,
+    now_ms: int,
     since_ms: int | None = None,
     until_ms: int | None = None,
     progress: Progress | None = None,
@@ -71,6 +72,8 @@ def import_file(
 
     The table changes at the very end and at once: an import that is interrupted leaves it
     as it was. The rows wait in memory until then, at the peak up to about 1 kB each.
+    Rows later than ``now_ms`` and `FUTURE_ALLOWANCE_MS` are rejected: one of them would make
+    every event of the years before it late.
 
     Raises
     ------
@@ -88,7 +91,7 @@ def import_file(
     unmapped = mapping.unmapped(read_columns(path, mapping.delimiter))
     report.unmapped = [masked(name[:80]) for name in unmapped]
     with table.writing(), DeadLetters(dead_letters, mapping.secret_columns()) as letters:
-        take = _Taker(encoder, mapping, letters, report)
+        take = _Taker(encoder, mapping, letters, report, now_ms + FUTURE_ALLOWANCE_MS)
         for block in read_blocks(path, mapping, since_ms, until_ms):
             take(block)
             if progress is not None:
@@ -98,14 +101,14 @@ def import_file(
         _keep_repeats(path, mapping, rows.lines[duplicates], rows.lines[conflicts], letters)
         report.duplicates, report.conflicts = len(duplicates), len(conflicts)
         rows = rows.only(new).ordered()
-        report.describe(rows.events, rows.fraud)
+        report.describe(rows.events, rows.fraud, rows.reported_ms)
         if len(rows):
             table.append(
                 rows.events,
                 rows.ids,
                 rows.bodies,
                 rows.fraud,
-                rows.reported_ms,
+                np.maximum(rows.reported_ms, -1),
                 provenance=_provenance(path, mapping, encoder, report),
             )
     return report
@@ -146,9 +149,15 @@ class _Taker:
     """Encodes blocks; acceptable rows are collected, the others become dead letters."""
 
     def __init__(
-        self, encoder: Encoder, mapping: Mapping, letters: DeadLetters, report: QualityReport
+        self,
+        encoder: Encoder,
+        mapping: Mapping,
+        letters: DeadLetters,
+        report: QualityReport,
+        latest_ms: int,
     ) -> None:
         self._encoder, self._letters, self._report = encoder, letters, report
+        self._latest_ms = latest_ms
         self._namer = Namer(encoder) if mapping.makes_id else None
         self._parts: list[Rows] = []
         self._given: Counter[str] = Counter()
@@ -164,9 +173,7 @@ class _Taker:
         good: list[int] = []
         for position, row in enumerate(block.rows):
             try:
-                if isinstance(row, InputError):
-                    raise row
-                imported = self._encoder.encode(row)
+                imported = self._encode(row)
             except InputError as error:
                 self._reject(block, position, error)
             else:
@@ -181,6 +188,15 @@ class _Taker:
         given = sorted(self._given.items())
         self._report.presence = {name: count / len(rows) for name, count in given if count}
         return rows if self._namer is None else rows.settled()
+
+    def _encode(self, row: Transaction | InputError) -> Imported:
+        if isinstance(row, InputError):
+            raise row
+        imported = self._encoder.encode(row)
+        assert isinstance(row.event_time, int), "columns give milliseconds"
+        if row.event_time > self._latest_ms:
+            raise InputError("event_time", "a time in the future", "a time not after the import")
+        return imported
 
     def _reject(self, block: Block, position: int, error: InputError) -> None:
         line = int(block.lines[position])

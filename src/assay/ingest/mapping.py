@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from assay.errors import SettingsError
 from assay.ingest import columns
 from assay.ingest.encode import EXEMPTIBLE
-from assay.ingest.firewall import masked
+from assay.ingest.firewall import contains_card_number, masked
 from assay.ingest.zones import NAMES
 from assay.records import DAY_MS, Transaction
 
@@ -111,7 +111,7 @@ class Mapping:
         """Read a mapping from the bytes of a TOML document."""
         try:
             document = msgspec.convert(tomllib.loads(text.decode()), _Document)
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise SettingsError(f"not TOML: {error}") from None
         except msgspec.ValidationError as error:
             raise SettingsError(f"{error}") from None
@@ -143,7 +143,7 @@ class Mapping:
         for name in sorted(self.columns()):
             if name not in present:
                 near = difflib.get_close_matches(name, present, n=1)
-                shown = ", ".join(masked(column[:40]) for column in present[:40])
+                shown = ", ".join(repr(masked(column[:40])) for column in present[:40])
                 hint = f"did you mean {masked(near[0])!r}?" if near else f"the file has: {shown}"
                 raise SettingsError(f"column {name!r} is mapped but missing; {hint}")
         return [name for name in present if name not in self.columns() | set(self._ignored)]
@@ -212,6 +212,8 @@ class Mapping:
         for name in ("event_time", "card_id"):
             if name not in self._fields:
                 raise SettingsError(f"field {name} is not mapped; accepted: a column for it")
+        if any(map(contains_card_number, self._attributes)):
+            raise SettingsError("an attribute's name holds a card number; accepted: words")
         for name in self.exempt - set(EXEMPTIBLE):
             raise SettingsError(f"exempt holds {name!r}; {_nearest(name, EXEMPTIBLE)}")
         for name, source in self._sources().items():

@@ -75,6 +75,7 @@ CURRENCIES: Final = {
 _REFERENCE_MAX: Final = AMOUNT_MINOR_MAX  # nine million of the largest fit a 64-bit sum
 _RATE_MAX: Final = 10**9
 _CACHE_MAX: Final = 100_000
+_ACCEPTED: Final = "a CSV file with the columns date, currency, rate"
 
 
 class Rate(NamedTuple):
@@ -130,16 +131,15 @@ class Rates:
         SettingsError
             If the file is not such a table; the message names the line.
         """
-        if not path.exists():
+        try:
+            return cls(reference, _read(path))
+        except FileNotFoundError:
             return cls(reference)
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if not {"date", "currency", "rate"} <= set(reader.fieldnames or ()):
-                raise SettingsError(
-                    f"{path.name} lacks a column; accepted: a CSV file with the columns "
-                    f"date, currency, rate"
-                )
-            return cls(reference, [_parse(path.name, reader.line_num, row) for row in reader])
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            what = getattr(error, "strerror", None) or "it is no CSV text in UTF-8"
+            raise SettingsError(
+                f"{path.name} cannot be read: {what}; accepted: {_ACCEPTED}"
+            ) from None
 
     def to_reference(self, amount_minor: int, currency: str, event_time_ms: int) -> int:
         """Return the amount in minor units of the reference currency, rounded half-even.
@@ -196,6 +196,14 @@ class Rates:
         ratio = factor.numerator, factor.denominator
         self._cache[currency, day] = ratio
         return ratio
+
+
+def _read(path: Path) -> list[Rate]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        if not {"date", "currency", "rate"} <= set(reader.fieldnames or ()):
+            raise SettingsError(f"{path.name} lacks a column; accepted: {_ACCEPTED}")
+        return [_parse(path.name, reader.line_num, row) for row in reader]
 
 
 def _parse(name: str, line: int, row: dict[str, str | None]) -> Rate:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from assay.errors import InputError
 
+UNREPORTED: Final = -2
+"""Time of a label whose time is not known: nobody can say when it could be learnt from."""
+
 _LINES_SHOWN: Final = 5
 _QUANTILES: Final = {"min": 0.0, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p99": 0.99, "max": 1.0}
 
@@ -33,7 +36,8 @@ class QualityReport:
     amounts_ref : dict
         Quantiles of the amount, in minor units of the reference currency.
     labels : dict
-        How many rows are ``fraud``, ``genuine`` and ``unknown``.
+        How many rows are ``fraud``, ``genuine``, ``unknown``, and ``unreported``: labelled,
+        but without a time of report, and so kept as unknown.
     unmapped : list of str
         Columns of the file that were not read.
     """
@@ -62,11 +66,15 @@ class QualityReport:
         if len(lines) < _LINES_SHOWN:
             lines.append(line)
 
-    def describe(self, events: NDArray[np.void], fraud: NDArray[np.int8]) -> None:
+    def describe(
+        self, events: NDArray[np.void], fraud: NDArray[np.int8], reported_ms: NDArray[np.int64]
+    ) -> None:
         """Fill in times, amounts and labels from what was accepted."""
         self.accepted = len(events)
         for name, code in (("fraud", 1), ("genuine", 0), ("unknown", -1)):
             self.labels[name] = int(np.count_nonzero(fraud == code))
+        self.labels["unreported"] = int(np.count_nonzero(reported_ms == UNREPORTED))
+        self.labels["unknown"] -= self.labels["unreported"]
         if len(events):
             self.first_ms = int(events["event_time"].min())
             self.last_ms = int(events["event_time"].max())

@@ -28,7 +28,7 @@ class Rows:
     fraud : ndarray of int8
         1, 0, or -1 where unknown.
     reported_ms : ndarray of int64
-        When the label was known; -1 where unknown.
+        When the label was known; -1 where unknown, `quality.UNREPORTED` where it has no time.
     lines : ndarray of int64
         Of the file.
     """
