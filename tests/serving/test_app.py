@@ -160,10 +160,25 @@ def test_every_route_but_health_needs_a_key(scorer: ScorerProcess, trained: Scen
 
 
 def test_a_card_number_in_a_path_is_not_echoed(scorer: ScorerProcess, trained: Scenario) -> None:
-    """An unknown path is refused without repeating it."""
+    """A path with a card number is refused as such, without repeating it."""
     status, _, content = ask(scorer, b"", trained.api_key, f"/v1/{CARD_NUMBER}", "GET")
-    assert status == 404
+    assert status == 400
+    assert json.loads(content)["error"]["field"] == "path"
     assert CARD_NUMBER.encode() not in content
+    assert ask(scorer, b"", trained.api_key, "/v1/nothing", "GET")[0] == 404
+
+
+def test_counters_tell_what_was_done(scorer: ScorerProcess, trained: Scenario) -> None:
+    """Decisions, late and future events, and every cap that was reached are counted."""
+    late = transaction("counted", event_time=NOW_MS - 50 * 86_400_000)
+    ahead = transaction("counted-2", event_time=NOW_MS + 3_600_000)
+    before = json.loads(ask(scorer, b"", trained.api_key, "/v1/counters", "GET")[2])
+    assert decide(scorer, trained, late)[0] == decide(scorer, trained, ahead)[0] == 200
+    after = json.loads(ask(scorer, b"", trained.api_key, "/v1/counters", "GET")[2])
+    assert after["decisions"] == before["decisions"] + 2
+    assert after["late"] == before["late"] + 1
+    assert after["future"] == before["future"] + 1
+    assert after["entities_refused"] == after["entity_events_refused"] == 0
 
 
 def test_limits_of_http(scorer: ScorerProcess, trained: Scenario) -> None:

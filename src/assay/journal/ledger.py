@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.clock import Clock
+from assay.errors import JournalError
 from assay.journal.boot_record import BootRecord
 from assay.journal.decision_record import (
     SALT_BYTES,
@@ -111,8 +112,12 @@ class Ledger:
         for part in scan_events(self._log.scan()):
             for _, payload in part.others:
                 head = EntryHead.decode(payload)
-                if head.kind == EntryKind.boot:
-                    self.boots[head.arrival] = BootRecord.decode(payload)
+                if head.kind != EntryKind.boot:
+                    raise JournalError(
+                        f"record {head.arrival} has kind {head.kind}, which this version does not "
+                        "know; accepted: the version that wrote it, or a newer one"
+                    )
+                self.boots[head.arrival] = BootRecord.decode(payload)
                 self._seen(head.arrival, head.arrival_ms)
             events = part.events
             if len(events):
@@ -190,6 +195,10 @@ class Ledger:
         if record.transaction_id != transaction_id:
             return None  # two ids share a 64-bit hash: this one is new
         return record, leaf_of(payload)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many ids came again too late to be known, and how many were forgotten."""
+        return {"ids_expired": self._ids.expired, "ids_dropped": self._ids.dropped}
 
     def decision_id(self, arrival: int) -> str:
         """Return the public id of the decision with this arrival number."""

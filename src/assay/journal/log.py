@@ -156,6 +156,8 @@ class Log:
     def _cut(self, number: int, size: int) -> int:
         path = self._folder.segment(number)
         with path.open("r+b", buffering=_READ_AHEAD_BYTES) as file:
+            # After a failed sync the cache may hold what the disk does not: read the disk.
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             end = sound_end(file, path.name, size)
             if end < size:
                 self.cut_bytes, self.cut_position = size - end, number << OFFSET_BITS | end

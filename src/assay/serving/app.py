@@ -59,6 +59,7 @@ class App:
     Routes
     ------
     ``POST /v1/decisions`` decides one transaction.
+    ``GET /v1/counters`` tells what was done since the start, caps that were reached included.
     ``GET /health`` answers without a key: 200 when decisions can be made, else 503.
 
     Parameters
@@ -82,7 +83,8 @@ class App:
         body_bytes_max: int,
         versions: Mapping[str, str],
     ) -> None:
-        self._engine, self._admit, self._keys = engine, door.admit, keys
+        self._engine, self._keys = engine, keys
+        self._admit, self._check_path = door.admit, door.check_path
         self._body_bytes_max, self._versions = body_bytes_max, dict(versions)
 
     async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
@@ -132,8 +134,13 @@ class App:
             protocol.response_bytes(200 if failure is None else 503, [_JSON], body)
             return
         self._authenticate(scope)
-        # The path is not repeated: it may hold a card number.
-        raise _HttpError(404, "not_found", "no such path; accepted: POST /v1/decisions, /health")
+        if scope.path == "/v1/counters":
+            protocol.response_bytes(200, [_JSON], msgspec.json.encode(self._engine.counts()))
+            return
+        self._check_path(scope.path)
+        raise _HttpError(
+            404, "not_found", "no such path; accepted: /v1/decisions, /v1/counters, /health"
+        )
 
     @staticmethod
     def _refuse(protocol: Any, error: AssayError) -> None:

@@ -11,21 +11,24 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.clock import Clock
-from assay.errors import ConflictError, JournalError, UnavailableError
-from assay.records import EVENT, Batch, Events, Flag, Imported
+from assay.errors import ConflictError, UnavailableError
+from assay.records import EVENT, Action, Batch, Events, Flag, Imported, Mode
 from assay.serving.answers import Answers
 from assay.serving.arrival import flag_arrivals
-from assay.serving.ports import Decider, Features, Ledger, Model, Versions
-from assay.serving.rungs import score_and_decide
+from assay.serving.ladder import Ladder
+from assay.serving.ports import Features, Ledger, Versions
 
 log = logging.getLogger("assay.serving")
+
+_FAILED = "the scorer has failed and is stopping; send the transaction again after its restart"
 
 _HASH_AT = EVENT.fields["transaction"][1] if EVENT.fields else 0
 
@@ -61,8 +64,10 @@ class Engine:
 
     Parameters
     ----------
-    features, model, decider, ledger : ports
-        The stages. `model` None leaves every decision to the rules rung.
+    features, ledger : ports
+        The stages.
+    ladder : Ladder
+        Scores and decides.
     boots : mapping of int to Versions
         Boot records by arrival number.
     boot : int
@@ -77,8 +82,7 @@ class Engine:
         self,
         *,
         features: Features,
-        model: Model | None,
-        decider: Decider,
+        ladder: Ladder,
         ledger: Ledger,
         boots: Mapping[int, Versions],
         boot: int,
@@ -87,8 +91,8 @@ class Engine:
         batch_rows_max: int,
         queue_rows_max: int,
     ) -> None:
-        self._features, self._model, self._decider = features, model, decider
-        self._ledger, self._clock, self._lateness_ms = ledger, clock, lateness_ms
+        self._features, self._ladder, self._ledger = features, ladder, ledger
+        self._clock, self._lateness_ms = clock, lateness_ms
         self._answers = {
             arrival: Answers(versions, ledger.decision_id) for arrival, versions in boots.items()
         }
@@ -108,8 +112,12 @@ class Engine:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the two threads; answers come back on this loop."""
         self._loop = loop
-        for name, work in (("assay-compute", self._compute), ("assay-write", self._write)):
-            thread = threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
+        threads = {
+            "assay-compute": (self._compute, lambda: self._decided.put(None)),
+            "assay-write": (self._write, self._written),
+        }
+        for name, work in threads.items():
+            thread = threading.Thread(target=self._guard, args=work, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -136,7 +144,7 @@ class Engine:
             waiting.answers.append(self._loop.create_future())
             return waiting.answers[-1]
         if self.failure is not None:
-            raise UnavailableError(f"the journal has failed ({self.failure}); restart the scorer")
+            raise UnavailableError(_FAILED)
         id_hash = int.from_bytes(row.event[_HASH_AT : _HASH_AT + 8], "little")
         found = self._ledger.find(row.public_id, id_hash, digest, self._clock.now_ms())
         if found is not None:
@@ -162,6 +170,21 @@ class Engine:
         self._arrived.put(pending)
         return answer
 
+    def counts(self) -> dict[str, Any]:
+        """Return what was done since the start, as builtins."""
+        counted = asdict(self.counters)
+        entities, events = self._features.refused
+        return {
+            **{name: n for name, n in counted.items() if isinstance(n, int)},
+            "actions": {a.name: int(self.counters.actions[a]) for a in Action},
+            "modes": {m.name: int(self.counters.modes[m]) for m in Mode},
+            "failures": self._ladder.failures,
+            "waiting": len(self._waiting),
+            "entities_refused": entities,
+            "entity_events_refused": events,
+            **self._ledger.counts(),
+        }
+
     def _check_same(self, digest: int, earlier: int) -> None:
         if digest != earlier:
             self.counters.conflicts += 1
@@ -172,13 +195,13 @@ class Engine:
 
     def _deliver(self, answered: list[tuple[Pending, bytes]]) -> None:
         for pending, answer in answered:
-            self._waiting.pop(pending.row.public_id, None)  # gone if a failure refused it first
+            del self._waiting[pending.row.public_id]
             for waiter in pending.answers:
                 if not waiter.done():
                     waiter.set_result(answer)
 
     def _fail_waiting(self) -> None:
-        error = UnavailableError(f"the journal has failed ({self.failure}); restart the scorer")
+        error = UnavailableError(_FAILED)
         for pending in self._waiting.values():
             for waiter in pending.answers:
                 if not waiter.done():
@@ -192,7 +215,6 @@ class Engine:
         while (batch := self._next()) is not None:
             events = np.frombuffer(b"".join([p.row.event for p in batch]), EVENT).copy()
             self._decided.put((batch, self.decide(events)))
-        self._decided.put(None)
 
     def _next(self) -> list[Pending] | None:
         """Wait for a first row, then take what else has arrived."""
@@ -215,7 +237,7 @@ class Engine:
         """Stamp, fold, score and decide events; the caller journals the batch."""
         self._ledger.stamp(events, self._clock.now_ms())
         self._shard_time_ms = flag_arrivals(events, self._shard_time_ms, self._lateness_ms)
-        return score_and_decide(Batch(events, self._features(events)), self._model, self._decider)
+        return self._ladder(Batch(events, self._features(events)))
 
     # --- write thread ---------------------------------------------------------------------------
 
@@ -281,17 +303,17 @@ class Engine:
             counters.actions += np.bincount(batch.actions, minlength=4)
             counters.modes += np.bincount(batch.modes, minlength=4)
 
-    def _guard(self, work: Callable[[], None]) -> None:
-        """Run a thread; if it dies, nothing more can be acknowledged: refuse and say why."""
+    def _guard(self, work: Callable[[], None], after: Callable[[], None]) -> None:
+        """Run a thread; if it dies, admit nothing more: what it held can no longer be trusted."""
         try:
             work()
-        except JournalError as error:
-            self._die(str(error))
-        except BaseException as error:
-            self._die(f"{type(error).__name__} in {threading.current_thread().name}")
-            raise
+        except Exception as error:
+            self.failure = self.failure or f"{type(error).__name__}: {error}"
+            log.critical("the scorer cannot go on", exc_info=error)
+        finally:
+            after()
 
-    def _die(self, why: str) -> None:
-        log.critical("the scorer cannot go on: %s", why)
-        self.failure = why
-        self._loop.call_soon_threadsafe(self._fail_waiting)
+    def _written(self) -> None:
+        """After the writer, which ends last: what it committed is answered, the rest refused."""
+        if self.failure is not None:
+            self._loop.call_soon_threadsafe(self._fail_waiting)

@@ -24,9 +24,24 @@ class Door(Protocol):
         """
         ...
 
+    def check_path(self, path: str) -> None:
+        """Refuse a path with a card number in it.
+
+        Raises
+        ------
+        CardNumberError
+            If there is one.
+        """
+        ...
+
 
 class Features(Protocol):
     """The feature state of the stream."""
+
+    @property
+    def refused(self) -> tuple[int, int]:
+        """Entities and events that were not kept because a bound was reached."""
+        ...
 
     @property
     def shard_time_ms(self) -> int:
@@ -148,4 +163,8 @@ class Ledger(Protocol):
 
     def decision_id(self, arrival: int) -> str:
         """Return a decision's public id."""
+        ...
+
+    def counts(self) -> dict[str, int]:
+        """Return what the journal has had to forget."""
         ...

@@ -78,10 +78,10 @@ async def _serve(
         loop.add_signal_handler(number, server.stop)
     serving = asyncio.create_task(server.serve())
     await _listening(host, port, serving)
-    on_ready()
+    if not serving.done():
+        on_ready()
     await serving
-    if engine.failure is None:
-        await loop.run_in_executor(None, engine.stop)
+    await loop.run_in_executor(None, engine.stop)
     return engine.failure
 
 

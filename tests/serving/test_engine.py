@@ -1,0 +1,228 @@
+"""The engine with the real journal, and parts that fail on purpose."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from assay.clock import VirtualClock
+from assay.decisions.decide import decide
+from assay.decisions.policy import Policy
+from assay.errors import ConflictError, UnavailableError
+from assay.ingest.encode import Encoder
+from assay.ingest.money import Rates
+from assay.ingest.tokens import Tokeniser
+from assay.journal.boot_record import BootRecord
+from assay.journal.decision_record import decode_decision
+from assay.journal.entries import EntryHead, EntryKind
+from assay.journal.ledger import Ledger
+from assay.journal.reader import read_journal
+from assay.records import Batch, Imported, Transaction
+from assay.serving.engine import Engine
+from assay.serving.ladder import Ladder
+
+CLOCK = VirtualClock(1_800_000_000_000)
+ENCODER = Encoder(Tokeniser(bytes(32)), Rates("EUR"))
+POLICY = Policy.load('version = "1"\n[thresholds]\nreview = 0.5\n', ["amount_ref"])
+
+
+class Features:
+    """One feature; fails from a given batch on, or waits to be let go."""
+
+    shard_time_ms = 0
+    refused = (0, 0)
+
+    def __init__(self, fail_at: int = 0) -> None:
+        self.fail_at, self.calls = fail_at, 0
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, events: np.ndarray) -> np.ndarray:
+        self.gate.wait(10)
+        self.calls += 1
+        if self.calls == self.fail_at:
+            raise ZeroDivisionError
+        return np.zeros((len(events), 1), np.float32)
+
+
+class Model:
+    """Finds nothing risky."""
+
+    def score(self, features: np.ndarray) -> np.ndarray:
+        return np.zeros(len(features), np.float32)
+
+
+def row(number: int, amount: int = 5) -> tuple[Imported, int]:
+    tx = Transaction(f"t-{number}", CLOCK.now_ms(), "card-1", amount_minor=amount, currency="EUR")
+    encoded = ENCODER.encode(tx)
+    return encoded, ENCODER.body_hash(encoded)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """A started stream."""
+    opened = Ledger(tmp_path, CLOCK, segment_bytes=1 << 20, ids_max=1000, horizon_ms=86_400_000)
+    opened.recover(1, lambda _events: None, lambda _rows: None)
+    opened.start(
+        BootRecord(
+            model="m",
+            policy=POLICY.id,
+            feature_set="f",
+            runtime="r",
+            fx="x",
+            time_zones="z",
+            dataset="d",
+            reasons=POLICY.reasons,
+        )
+    )
+    yield opened
+    opened.close()
+
+
+def engine_over(ledger: Any, features: Features, queue_rows_max: int = 100) -> Engine:
+    def decider(batch: Batch) -> None:
+        decide(batch, POLICY)
+
+    return Engine(
+        features=features,
+        ladder=Ladder(Model(), decider, CLOCK),
+        ledger=ledger,
+        boots=ledger.boots,
+        boot=ledger.boot,
+        clock=CLOCK,
+        lateness_ms=3_600_000,
+        batch_rows_max=8,
+        queue_rows_max=queue_rows_max,
+    )
+
+
+def journalled(folder: Path) -> list[str]:
+    return [
+        decode_decision(payload).transaction_id
+        for _, payload in read_journal(folder)
+        if EntryHead.decode(payload).kind == EntryKind.decision
+    ]
+
+
+def test_a_full_queue_refuses_and_leaves_no_id(ledger: Ledger, tmp_path: Path) -> None:
+    """Beyond the bound a transaction is refused; sent again later, it is decided as new."""
+
+    async def main() -> None:
+        features = Features()
+        engine = engine_over(ledger, features, queue_rows_max=8)
+        engine.start(asyncio.get_running_loop())
+        features.gate.clear()
+        waiting = [engine.submit(*row(i)) for i in range(8)]
+        with pytest.raises(UnavailableError):
+            engine.submit(*row(99))
+        assert engine.counts()["refused"] == 1
+        repeat = engine.submit(*row(3))
+        features.gate.set()
+        answers = await asyncio.gather(*waiting)
+        assert await repeat == answers[3]
+        assert b"t-99" in await engine.submit(*row(99))
+        await asyncio.to_thread(engine.stop)
+
+    asyncio.run(main())
+    assert sorted(journalled(tmp_path)) == sorted([f"t-{i}" for i in range(8)] + ["t-99"])
+
+
+def test_a_conflict_in_flight_is_refused(ledger: Ledger) -> None:
+    """While the first is being decided, the same id with another body is a conflict already."""
+
+    async def main() -> None:
+        features = Features()
+        engine = engine_over(ledger, features)
+        engine.start(asyncio.get_running_loop())
+        features.gate.clear()
+        first = engine.submit(*row(1))
+        with pytest.raises(ConflictError):
+            engine.submit(*row(1, amount=6))
+        features.gate.set()
+        await first
+        with pytest.raises(ConflictError):
+            engine.submit(*row(1, amount=6))
+        await asyncio.to_thread(engine.stop)
+
+    asyncio.run(main())
+
+
+def test_a_waiter_that_leaves_does_not_cancel_another(ledger: Ledger) -> None:
+    """Two requests wait for one decision; one goes away and the other is answered."""
+
+    async def main() -> None:
+        features = Features()
+        engine = engine_over(ledger, features)
+        engine.start(asyncio.get_running_loop())
+        features.gate.clear()
+        leaves, stays = engine.submit(*row(1)), engine.submit(*row(1))
+        assert isinstance(leaves, asyncio.Future)
+        leaves.cancel()
+        features.gate.set()
+        assert b"t-1" in await stays
+        await asyncio.to_thread(engine.stop)
+
+    asyncio.run(main())
+
+
+def test_what_is_refused_is_never_committed(ledger: Ledger, tmp_path: Path) -> None:
+    """When computing dies, what was committed is answered and the rest refused: no mix."""
+
+    async def main() -> list[str]:
+        engine = engine_over(ledger, Features(fail_at=4))
+        stopped = asyncio.Event()
+        engine.on_failure = stopped.set
+        engine.start(asyncio.get_running_loop())
+        answered = []
+        for i in range(40):
+            try:
+                answer = engine.submit(*row(i))
+                assert isinstance(answer, asyncio.Future)
+                answer.add_done_callback(
+                    lambda f, i=i: None if f.exception() else answered.append(f"t-{i}")
+                )
+            except UnavailableError:
+                break
+            await asyncio.sleep(0.001)
+        await asyncio.wait_for(stopped.wait(), 10)
+        assert engine.failure is not None
+        with pytest.raises(UnavailableError):
+            engine.submit(*row(100))
+        await asyncio.to_thread(engine.stop)
+        return answered
+
+    answered = asyncio.run(main())
+    assert answered
+    assert sorted(answered) == sorted(journalled(tmp_path))
+
+
+def test_a_failed_disk_acknowledges_nothing_more(ledger: Ledger) -> None:
+    """After the journal fails, waiting and later requests are refused without telling where."""
+
+    class Broken:
+        def __init__(self, inner: Ledger) -> None:
+            self.inner = inner
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.inner, name)
+
+        def commit(self, _batches: Any) -> Any:
+            raise OSError(5, "disk", "/secret/path")
+
+    async def main() -> None:
+        engine = engine_over(Broken(ledger), Features())
+        engine.start(asyncio.get_running_loop())
+        with pytest.raises(UnavailableError) as caught:
+            await engine.submit(*row(1))
+        assert "/secret/path" not in str(caught.value)
+        with pytest.raises(UnavailableError):
+            engine.submit(*row(2))
+        await asyncio.to_thread(engine.stop)
+
+    asyncio.run(main())
