@@ -42,7 +42,9 @@ class Oracle:
         fold = not int(event["flags"]) & (Flag.late | Flag.future)
         if fold:
             self.shard_time = max(self.shard_time, int(event["event_time"]))
-        t = min(max(int(event["event_time"]), self.shard_time - self.lateness_ms), self.shard_time)
+        t = int(event["event_time"])
+        if not fold:
+            t = min(max(t, self.shard_time - self.lateness_ms), self.shard_time)
         row: dict[str, float] = {}
         for feature in self.feature_set.features:
             row[feature.name] = self.value(feature, event, t, row)

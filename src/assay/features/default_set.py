@@ -34,6 +34,11 @@ PAYMENT = Condition(
 SMALL = PAYMENT & Condition("small", (Test("amount_ref", "<", (500,)),))
 """Card testers probe with amounts under five units of the reference currency."""
 DECLINED = PAYMENT & Condition("declined", (Test("response", "not in", (0, pack2("00"))),))
+"""For a caller that sends the issuer's answer with the payment.
+
+Not in the default set: whoever asks before the issuer has answered cannot send it, and a window
+that history fills and live traffic leaves empty would mislead the model.
+"""
 ONLINE = PAYMENT & Condition("online", (Test("channel", "in", (int(Channel.ecommerce),)),))
 LOGIN = Condition("login", (Test("kind", "in", (int(Kind.login),)),))
 PROFILE_CHANGE = Condition("profile_change", (Test("kind", "in", (int(Kind.profile_change),)),))
@@ -150,7 +155,6 @@ def _card() -> list[Feature]:
     return [
         *_counts("card", "count", PAYMENT, "Payments", "10m", "1h", "24h", "7d", "30d", "90d"),
         *_counts("card", "small_count", SMALL, "Small payments", "1h", "24h"),
-        *_counts("card", "declined_count", DECLINED, "Declined payments", "1h", "24h"),
         *_amounts(Sum, "card", "sum", "Sum", "1h", "24h", "7d", "30d"),
         *_amounts(Mean, "card", "mean", "Mean", "7d", "30d", "90d"),
         *_amounts(Std, "card", "std", "Standard deviation", "30d"),
@@ -214,7 +218,6 @@ def _merchant() -> list[Feature]:
         *_counts("merchant", "count", PAYMENT, "Payments", "1h", "24h", "7d"),
         *_amounts(Mean, "merchant", "mean", "Mean", "7d", "30d"),
         *_amounts(Std, "merchant", "std", "Standard deviation", "30d"),
-        _share("merchant", "declined", DECLINED, "24h", "Share of declined payments there."),
         _share("merchant", "small", SMALL, "1h", "Share of small payments there."),
         _first("merchant"),
         ZScore(

@@ -13,6 +13,8 @@ from assay.features.plan import make_plan
 from assay.features.state import State
 from assay.records import Events
 
+_CHUNK_ROWS = 65_536
+
 
 class Fold:
     """The state of one stream and the kernel that advances it.
@@ -49,6 +51,11 @@ class Fold:
         """Largest event time folded so far, UTC milliseconds."""
         return self.state.shard_time_ms
 
+    @property
+    def refused(self) -> tuple[int, int]:
+        """Entities and events that were not kept because a bound was reached."""
+        return self.state.refused
+
     def __call__(self, events: Events) -> NDArray[np.float32]:
         """Fold events in and return the features each one had on its arrival.
 
@@ -61,17 +68,23 @@ class Fold:
         self._run(events, out, *self.state.arguments())
         return out
 
+    def absorb(self, events: Events, progress: Callable[[int, int], None] | None = None) -> None:
+        """Fold a long stream for its state alone, reporting (done, total) on the way."""
+        for start in range(0, len(events), _CHUNK_ROWS):
+            self(events[start : start + _CHUNK_ROWS])
+            if progress is not None:
+                progress(min(start + _CHUNK_ROWS, len(events)), len(events))
+
     def replay(
         self,
         events: Events,
         progress: Callable[[int, int], None] | None = None,
-        rows: int = 65_536,
     ) -> NDArray[np.float32]:
-        """Fold a long stream chunk by chunk, reporting (done, total) on the way."""
+        """Fold a long stream and return all features, shape (n, f)."""
         out = np.empty((len(events), len(self.feature_set.features)), np.float32)
-        for start in range(0, len(events), rows):
-            part = slice(start, start + rows)
+        for start in range(0, len(events), _CHUNK_ROWS):
+            part = slice(start, start + _CHUNK_ROWS)
             self._run(events[part], out[part], *self.state.arguments())
             if progress is not None:
-                progress(min(start + rows, len(events)), len(events))
+                progress(min(start + _CHUNK_ROWS, len(events)), len(events))
         return out

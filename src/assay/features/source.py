@@ -4,7 +4,8 @@ For each entity three functions are written: ``E_bits`` (which conditions an eve
 ``E_query`` (move the windows to the event's time and write the features) and ``E_insert``
 (fold the event in). ``run`` calls them event by event, in arrival order.
 
-An event in order costs O(1) amortised a window: tails only move forward.
+An event in order costs O(1) amortised a window: tails only move forward. New-value flags and
+distinct counts also look back through the entity's events until they find the value.
 An event out of order reads corrected copies of the running aggregates and is placed where its
 time belongs; it costs as many steps as it has later events.
 """
@@ -104,8 +105,9 @@ def _run(plan: Plan, columns: dict[str, int]) -> list[str]:
         "fold = (ev.flags & (LATE | FUTURE)) == 0",
         "if fold and ev.event_time > scalars[0]:",
         "    scalars[0] = ev.event_time",
-        "# An event that is not folded is seen from the nearest time that its windows cover.",
-        "t = min(max(np.int64(ev.event_time), scalars[0] - lateness_ms), scalars[0])",
+        "t = np.int64(ev.event_time)",
+        "if not fold:  # seen from the nearest time that windows still cover",
+        "    t = min(max(t, scalars[0] - lateness_ms), scalars[0])",
         "x[:] = NAN",
         *_slots(plan),
         *_inputs(plan, columns),
@@ -114,7 +116,7 @@ def _run(plan: Plan, columns: dict[str, int]) -> list[str]:
         e, values = entity.name, _values_of(entity)
         call = f"{e}_query(ev, t, slot_{e}, {e}_heads, {e}_entries, {e}_links, found, x{values})"
         insert = (
-            f"{e}_insert(ev, t, {e}bits_function(ev), slot_{e}, {_entity_arguments(entity)}, "
+            f"{e}_insert(ev, t, {e}_bits(ev), slot_{e}, {_entity_arguments(entity)}, "
             f"lateness_ms, scalars, found{values})"
         )
         if entity.features:

@@ -28,7 +28,7 @@ def bits_function(entity: EntityPlan) -> list[str]:
         "",
         "",
         "@njit(nogil=True)",
-        f"def {entity.name}bits_function(ev):",
+        f"def {entity.name}_bits(ev):",
         "    bits = np.uint32(0)",
     ]
     for condition in entity.conditions:
