@@ -8,7 +8,7 @@ import runpy
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,21 @@ from assay.datasets.table import History, TransactionTable
 from assay.decisions.decide import decide
 from assay.decisions.default_policy import default_policy
 from assay.decisions.policy import Policy
-from assay.errors import BundleError, FeatureError, PolicyError
+from assay.errors import (
+    BundleError,
+    CardNumberError,
+    FeatureError,
+    PolicyError,
+    SettingsError,
+    TrainingError,
+)
+from assay.features.default_set import default_features
 from assay.features.definitions import FeatureSet
 from assay.features.fold import Fold
 from assay.ingest import zones
 from assay.ingest.decode import decode
-from assay.ingest.encode import Encoder
+from assay.ingest.encode import EXEMPTIBLE, Encoder
+from assay.ingest.firewall import contains_card_number
 from assay.ingest.importer import import_file, read_transactions
 from assay.ingest.mapping import Mapping
 from assay.ingest.money import CURRENCIES, Rates
@@ -45,7 +54,7 @@ from assay.serving.app import App
 from assay.serving.arrival import flag_arrivals
 from assay.serving.engine import Engine
 from assay.serving.keys import KeyRing, create_key
-from assay.serving.rungs import score_and_decide
+from assay.serving.ladder import Ladder
 from assay.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -66,18 +75,43 @@ def quiet(_step: str, _done: int, _total: int) -> None:
 # --- the door -----------------------------------------------------------------------------------
 
 
-def make_encoder(
-    workspace: Workspace, exempt: frozenset[str] = frozenset(), memo: int = 0
-) -> Encoder:
-    """Return the encoder of a workspace: its key, its rates, its attributes."""
+def make_encoder(workspace: Workspace, memo: int = 0) -> Encoder:
+    """Return the encoder of a workspace: its key, its rates, its attributes and exemptions."""
     settings = workspace.settings
+    exempt = frozenset(settings.exempt)
+    if not exempt <= set(EXEMPTIBLE):
+        raise SettingsError(f"exempt is {sorted(exempt)}; accepted: any of {list(EXEMPTIBLE)}")
     return Encoder(
-        Tokeniser(load_or_create_key(workspace.keys / "token.key")),
+        make_tokeniser(workspace),
         Rates.load(workspace.fx, settings.reference_currency),
         settings.attributes,
         exempt,
         memo,
     )
+
+
+def make_tokeniser(workspace: Workspace) -> Tokeniser:
+    """Return the tokeniser with the workspace's key; the very first call makes the key.
+
+    Raises
+    ------
+    SettingsError
+        If the key is missing or another than the one that tokenised what is there: under another
+        key no card would be recognised, and every one would look new.
+    """
+    path, check = workspace.keys / "token.key", workspace.data / "token.check"
+    if check.exists() and not path.exists():
+        raise SettingsError(f"{path} is missing; accepted: the workspace's own key, restore it")
+    tokeniser = Tokeniser(load_or_create_key(path))
+    fingerprint = tokeniser.digest("row", b"key check").hex()[:32]
+    if not check.exists():
+        check.write_text(fingerprint, encoding="ascii")
+    elif check.read_text("ascii") != fingerprint:
+        raise SettingsError(
+            f"{path} is not the key of this workspace; accepted: the key that tokenised its "
+            "history, restore it"
+        )
+    return tokeniser
 
 
 @dataclass(frozen=True)
@@ -90,6 +124,11 @@ class Door:
         """Return the safe row and the keyed digest of its canonical form."""
         row = self.encoder.encode(decode(body))
         return row, self.encoder.body_hash(row)
+
+    def check_path(self, path: str) -> None:
+        """Refuse a path with a card number in it."""
+        if contains_card_number(path):
+            raise CardNumberError("path")
 
 
 def create_api_key(workspace: Workspace, name: str, clock: Clock | None = None) -> str:
@@ -115,7 +154,7 @@ def workspace_features(workspace: Workspace) -> FeatureSet:
         features = runpy.run_path(str(path)).get("features")
     except FeatureError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise FeatureError(f"features.py does not run: {type(error).__name__}: {error}") from error
     if not isinstance(features, FeatureSet):
         raise FeatureError("features.py defines no FeatureSet named 'features'")
@@ -143,6 +182,11 @@ def train_model(
     from assay.training.train import train
 
     history = TransactionTable(workspace.tables).read()
+    if not (history.fraud == 1).any():
+        raise TrainingError(
+            f"none of the {len(history.events):,} imported transactions is labelled as fraud; "
+            "accepted: labels, mapped under [label] when they are imported (docs/ingest.md)"
+        )
     kinds = frozenset(int(kind) for kind in set(history.events["kind"].tolist()))
     features = workspace_features(workspace).available(history.fields, kinds)
     progress("compile the feature kernel", 0, 0)
@@ -164,10 +208,31 @@ def train_model(
         seed=seed,
         progress=lambda _step, share: progress("train the model", int(share * 100), 100),
     )
-    if not workspace.policy.exists():
+    if not workspace.policy.exists() or workspace.policy.read_text("utf-8") == first_policy():
         thresholds = suggested_thresholds(result.metrics)
         workspace.policy.write_text(default_policy(features.names, thresholds), encoding="utf-8")
     return result
+
+
+def first_policy() -> str:
+    """Return the policy of a new workspace: training replaces it while nobody has changed it."""
+    return default_policy(default_features().names, {})
+
+
+def create_workspace(folder: Path, reference_currency: str = "EUR") -> Workspace:
+    """Make a workspace with a first policy; files that are there already stay as they are.
+
+    Raises
+    ------
+    SettingsError
+        If the currency is unknown.
+    """
+    if reference_currency not in CURRENCIES:
+        raise SettingsError(f"currency {reference_currency!r}; accepted: an ISO 4217 code")
+    workspace = Workspace.create(folder, reference_currency)
+    if not workspace.policy.exists():
+        workspace.policy.write_text(first_policy(), encoding="utf-8")
+    return workspace
 
 
 FLAGGED_SHARES = {"challenge": 0.01, "review": 0.005, "decline": 0.001}
@@ -180,7 +245,7 @@ def suggested_thresholds(metrics: dict[str, Any]) -> dict[str, float]:
     if not points:
         return {}
     return {
-        name: min(points, key=lambda point: abs(point["flagged"] - share))["threshold"]
+        name: max(1e-6, round(min(points, key=lambda p: abs(p["flagged"] - share))["threshold"], 6))
         for name, share in FLAGGED_SHARES.items()
     }
 
@@ -263,11 +328,13 @@ def runtime_digest(workspace: Workspace) -> str:
 
     Equal digests promise equal bits: code, libraries, settings, processor class.
     """
-    libraries = ("numpy", "numba", "llvmlite", "onnxruntime", "msgspec")
+    code = hashlib.sha256()
+    for path in sorted(Path(assay.__file__).parent.rglob("*.py")):
+        code.update(path.read_bytes())
     facts = {
-        "assay": assay.__version__,
+        "code": code.hexdigest(),
         "python": platform.python_version(),
-        "libraries": {name: version(name) for name in libraries},
+        "libraries": sorted(f"{d.name} {d.version}" for d in distributions()),
         "machine": platform.machine(),
         "processor": llvmlite.binding.get_host_cpu_name(),  # type: ignore[no-untyped-call]
         "settings": asdict(workspace.settings) | {"host": "", "port": 0},
@@ -320,7 +387,7 @@ def build_scorer(
     fold = make_fold(workspace, scoring.features)
     progress("load the feature kernel", 1, 1)
     history = read_history(workspace, ledger.base)
-    fold.replay(history.events, partial(progress, "fold the history"))
+    fold.absorb(history.events, partial(progress, "fold the history"))
     recovered = ledger.recover(
         len(history.events) + 1, fold, lambda rows: progress("fold the journal", rows, rows)
     )
@@ -338,8 +405,7 @@ def build_scorer(
     ledger.start(boot)
     engine = Engine(
         features=fold,
-        model=scoring.model,
-        decider=scoring.decide,
+        ladder=Ladder(scoring.model, scoring.decide, clock),
         ledger=ledger,
         boots=ledger.boots,
         boot=ledger.boot,
@@ -364,7 +430,16 @@ def read_history(workspace: Workspace, base: str | None) -> History:
     base : str or None
         Snapshot that the stream began with; None before it has begun: everything imported.
     """
-    return TransactionTable(workspace.tables).read(snapshot=base)
+    return TransactionTable(workspace.tables).read(base)
+
+
+def left_out_rows(workspace: Workspace) -> int:
+    """Return how many imported rows are not in the scorer's windows: its stream began before."""
+    first = next(read_journal(workspace.journal), None)
+    if first is None:
+        return 0
+    table = TransactionTable(workspace.tables)
+    return table.rows() - table.rows(BootRecord.decode(first[1]).dataset)
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -378,16 +453,20 @@ def import_transactions(
     *,
     since_ms: int | None = None,
     until_ms: int | None = None,
+    clock: Clock | None = None,
     progress: Progress = quiet,
 ) -> QualityReport:
     """Bring a file's transactions into the workspace's table."""
+    if since_ms is not None and until_ms is not None and since_ms >= until_ms:
+        raise SettingsError("--since is not before --until; accepted: a range that holds something")
     mapping = Mapping.load(mapping_file)
     return import_file(
         file,
         mapping,
-        make_encoder(workspace, mapping.exempt, memo=IMPORT_MEMO),
+        _import_encoder(workspace, mapping),
         TransactionTable(workspace.tables),
         dead_letters,
+        now_ms=(clock or SystemClock()).now_ms(),
         since_ms=since_ms,
         until_ms=until_ms,
         progress=partial(progress, f"import {file.name}"),
@@ -404,8 +483,23 @@ def client_bodies(
 ) -> Iterator[tuple[bytes, bool | None]]:
     """Yield a file's transactions as a client would POST them, with their label if known."""
     mapping = Mapping.load(mapping_file)
-    encoder = make_encoder(workspace, mapping.exempt, memo=IMPORT_MEMO)
+    encoder = _import_encoder(workspace, mapping)
     return read_transactions(file, mapping, encoder, since_ms=since_ms, until_ms=until_ms)
+
+
+def imported_ids(workspace: Workspace) -> frozenset[str]:
+    """Return the transaction ids that the workspace's table holds."""
+    return frozenset(TransactionTable(workspace.tables).read().transaction_ids.to_list())
+
+
+def _import_encoder(workspace: Workspace, mapping: Mapping) -> Encoder:
+    missing = sorted(mapping.exempt - set(workspace.settings.exempt))
+    if missing:
+        raise SettingsError(
+            f"the mapping exempts {missing} and assay.toml does not, so the scorer would refuse "
+            f"what the import takes; add to assay.toml: exempt = {sorted(mapping.exempt)}"
+        )
+    return make_encoder(workspace, memo=IMPORT_MEMO)
 
 
 # --- a look -------------------------------------------------------------------------------------
@@ -427,20 +521,20 @@ def look(
     dict
         ``action``, ``score``, ``mode``, ``reasons``, the versions, and ``features`` by name.
     """
-    now_ms = (clock or SystemClock()).now_ms()
+    clock = clock or SystemClock()
     scoring = load_scoring(workspace, model, rules_only=rules_only)
     row, _ = Door(make_encoder(workspace)).admit(body)
     fold = make_fold(workspace, scoring.features)
     entries = read_journal(workspace.journal)
     first = next(entries, None)
     base = None if first is None else BootRecord.decode(first[1]).dataset
-    fold.replay(read_history(workspace, base).events, partial(progress, "fold the history"))
+    fold.absorb(read_history(workspace, base).events, partial(progress, "fold the history"))
     for part in scan_events(entries):
         fold(part.events)
     events = np.frombuffer(row.event, EVENT).copy()
-    events["arrival_ms"] = now_ms
+    events["arrival_ms"] = clock.now_ms()
     flag_arrivals(events, fold.shard_time_ms, workspace.settings.lateness_s * 1000)
-    batch = score_and_decide(Batch(events, fold(events)), scoring.model, scoring.decide)
+    batch = Ladder(scoring.model, scoring.decide, clock)(Batch(events, fold(events)))
     score = float(batch.scores[0])
     codes = [code for code in batch.reasons[0].tolist() if code]
     return {

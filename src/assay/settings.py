@@ -50,6 +50,9 @@ class Settings:
         7, "d", "gap between training and test so that late labels count as late"
     )
     attributes: tuple[str, ...] = _setting((), "", "names of extra transaction fields accepted")
+    exempt: tuple[str, ...] = _setting(
+        (), "", "id fields whose values may look like card numbers: transaction_id, merchant_id …"
+    )
 
     def __post_init__(self) -> None:
         """Check ranges and relations between settings."""
@@ -102,14 +105,26 @@ def load_settings(
     if workspace is not None and (path := workspace / "assay.toml").exists():
         values |= _read_toml(path)
     for key, text in (os.environ if environ is None else environ).items():
-        name = key.removeprefix("ASSAY_").lower()
-        if key.startswith("ASSAY_") and name in _TYPES:
+        if key.startswith("ASSAY_") and key not in NO_SETTINGS:
+            name = key.removeprefix("ASSAY_").lower()
+            _check_name("the environment", name, f"ASSAY_{name.upper()}")
             values[name] = _parse(name, text)
     values |= {name: value for name, value in overrides.items() if value is not None}
     return Settings(**values)
 
 
 _TYPES: dict[str, type] = {f.name: type(f.default) for f in fields(Settings)}
+
+
+NO_SETTINGS = frozenset({"ASSAY_API_KEY", "ASSAY_CACHE", "ASSAY_DEBUG"})
+"""Variables that are read elsewhere."""
+
+
+def _check_name(where: str, name: str, shown: str) -> None:
+    if name not in _TYPES:
+        near = difflib.get_close_matches(name, _TYPES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"accepted: {', '.join(_TYPES)}"
+        raise SettingsError(f"{where}: unknown setting {shown!r}; {hint}")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -119,10 +134,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path.name} is not TOML: {error}") from None
     out = {}
     for name, value in document.items():
-        if name not in _TYPES:
-            near = difflib.get_close_matches(name, _TYPES, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"accepted: {', '.join(_TYPES)}"
-            raise SettingsError(f"{path.name}: unknown setting {name!r}; {hint}")
+        _check_name(path.name, name, name)
         typed = tuple(value) if isinstance(value, list) else value
         if type(typed) is not _TYPES[name]:
             raise SettingsError(

@@ -109,6 +109,7 @@ def test_features_over_absent_fields_are_absent(scenario: Scenario, own_file: Pa
 
 def test_decide_shows_what_the_scorer_would_answer(scenario: Scenario) -> None:
     """Assay decide gives the action and score of the running scorer, and records nothing."""
+    from assay.bootstrap import workspace_features
     from assay.simulation.player import play
 
     bodies = scenario.bodies()
@@ -120,7 +121,7 @@ def test_decide_shows_what_the_scorer_would_answer(scenario: Scenario) -> None:
     assert looked == twice
     assert looked["score"] == real["score"]
     assert looked["action"] == real["action"]
-    assert len(looked["features"]) == 70
+    assert len(looked["features"]) == len(workspace_features(scenario.workspace).names)
 
 
 def test_rules_alone_decide_without_a_model(scenario: Scenario) -> None:

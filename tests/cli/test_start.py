@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from assay.clock import SystemClock
+from assay.simulation.player import play
 from assay.simulation.process import ScorerProcess
 from assay.simulation.scenario import Scenario
 
@@ -62,9 +65,19 @@ def remove_api_keys(workspace: Path) -> None:
     (workspace / ".assay" / "keys" / "api_keys.json").unlink()
 
 
+def lose_the_token_key(workspace: Path) -> None:
+    (workspace / ".assay" / "keys" / "token.key").unlink()
+
+
+def swap_the_token_key(workspace: Path) -> None:
+    (workspace / ".assay" / "keys" / "token.key").write_bytes(bytes(32))
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
+        (lose_the_token_key, "token.key is missing"),
+        (swap_the_token_key, "not the key of this workspace"),
         (remove_models, "assay train"),
         (flip_a_bit_of_the_graph, "model.onnx"),
         (mistype_a_setting, "did you mean lateness_s"),
@@ -102,6 +115,47 @@ def test_two_scorers_cannot_share_a_journal(scenario: Scenario) -> None:
         done = assay("serve", "-w", scenario.workspace.path, "--port", "0")
     assert done.returncode == 1
     assert "in use by another scorer" in done.stderr
+
+
+def test_day_one_without_history_or_labels(tmp_path: Path) -> None:
+    """A new workspace decides by rules at once: nothing imported, nothing trained."""
+    made = assay("init", tmp_path / "w", "--json")
+    key = json.loads(made.stdout)["api_key"]
+    body = json.dumps(
+        {
+            "transaction_id": "first",
+            "event_time": SystemClock().now_ms(),
+            "card_id": "c",
+            "amount_minor": 100,
+            "currency": "EUR",
+        }
+    ).encode()
+    with ScorerProcess(tmp_path / "w", ["--rules-only"]) as process:
+        decision = play(process.url, key, [body])[0].decision()
+    assert decision["mode"] == "rules"
+    assert decision["action"] == "review"
+
+
+def test_history_that_comes_too_late_is_told(scenario: Scenario, tmp_path: Path) -> None:
+    """Rows imported after the scorer's stream began are not in its windows, and it says so."""
+    folder = scenario.workspace.path
+    with ScorerProcess(folder):
+        pass
+    more = tmp_path / "more.jsonl"
+    more.write_text(
+        '{"id": "late-1", "when": 1700000000000, "card": "c", "shop": "s", "amount": "1.00"}\n'
+    )
+    mapping = tmp_path / "more.toml"
+    mapping.write_text(
+        '[fields]\ntransaction_id = "id"\ncard_id = "card"\nmerchant_id = "shop"\n'
+        'event_time = { column = "when", unit = "ms" }\n'
+        'amount_minor = { column = "amount", unit = "major" }\ncurrency = { constant = "EUR" }\n'
+    )
+    done = assay("import", more, "--map", mapping, "-w", folder)
+    assert done.returncode == 0
+    assert "1 imported rows are not in the scorer's windows" in " ".join(done.stderr.split())
+    with ScorerProcess(folder) as process:
+        assert process.ready["recovered"] == 0
 
 
 def test_no_workspace_says_how_to_make_one(tmp_path: Path) -> None:

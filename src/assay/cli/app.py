@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from assay import __version__
 from assay.cli import bench, decide, demo, import_, init, key, replay, serve, train
 from assay.errors import AssayError
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"assay {__version__}")
+        raise typer.Exit
+
 
 app = typer.Typer(
     help="Decides, while a card payment waits, whether it is fraud.",
@@ -27,6 +36,15 @@ app.add_typer(key.app, name="key")
 app.add_typer(bench.app, name="bench")
 
 
+@app.callback()
+def version(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Decide, while a card payment waits, whether it is fraud."""
+
+
 def main() -> None:
     """Run the program; an expected error is one line on stderr and exit code 1."""
     if sys.flags.optimize:
@@ -38,5 +56,17 @@ def main() -> None:
         if debug:
             raise
         sys.exit(f"assay: {error}")
+    except (OSError, UnicodeDecodeError) as error:
+        if debug:
+            raise
+        sys.exit(f"assay: {_reason(error)}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    from assay.ingest.firewall import masked
+
+    if isinstance(error, UnicodeDecodeError):
+        return f"a file is not UTF-8 text (byte {error.start}); accepted: UTF-8"
+    return f"{masked(str(error.filename or ''))}: {error.strerror or type(error).__name__}"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.output import progress_bars, show
+from assay.cli.output import PEOPLE, progress_bars, show
 
 
 def decide(
@@ -32,6 +32,8 @@ def decide(
     from assay.bootstrap import look
     from assay.workspace import Workspace
 
+    if file is None and sys.stdin.isatty():
+        PEOPLE.print("Reading one JSON transaction from the terminal; end it with Ctrl-D.")
     body = sys.stdin.buffer.read() if file is None else file.read_bytes()
     with progress_bars() as report:
         result = look(

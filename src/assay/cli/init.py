@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.output import show
+from assay.cli.output import PEOPLE, show
 
 
 def init(
@@ -19,11 +19,15 @@ def init(
 
     The key is shown once. Next: describe your file's columns in sources/ and run assay import.
     """
-    from assay.bootstrap import create_api_key
-    from assay.workspace import Workspace
+    from assay.bootstrap import create_api_key, create_workspace
 
-    workspace = Workspace.create(folder, currency)
+    workspace = create_workspace(folder, currency)
     result: dict[str, object] = {"workspace": str(folder)}
     if not workspace.api_keys.exists():
         result["api_key"] = create_api_key(workspace, "first")
     show(result, as_json=as_json)
+    if not as_json:
+        PEOPLE.print(
+            "The key is not shown again. Next: name your file's columns in "
+            f"{folder}/sources/payments.toml, then: assay import FILE --map MAPPING"
+        )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.output import show
+from assay.cli.output import PEOPLE, show
 
 app = typer.Typer(help="API keys: create one (shown once), or revoke it.", no_args_is_help=True)
 Folder = Annotated[Path, typer.Option("--workspace", "-w", help="Workspace folder.")]
@@ -34,3 +34,4 @@ def revoke(name: str, workspace: Folder = Path()) -> None:
     from assay.workspace import Workspace
 
     revoke_key(Workspace.open(workspace).api_keys, name)
+    PEOPLE.print(f"{name} is revoked; restart the scorer")

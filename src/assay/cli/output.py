@@ -5,15 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from assay.bootstrap import Progress as Report
+if TYPE_CHECKING:
+    from assay.bootstrap import Progress as Report
 
 PEOPLE = Console(stderr=True)
+
+LEFT_OUT = (
+    "{rows:,} imported rows are not in the scorer's windows, because its stream began before they "
+    "came; models learn from them all the same. To begin a new stream with them, stop the scorer "
+    "and move .assay/journal away (docs/datasets.md)."
+)
 
 
 def show(result: Mapping[str, Any], *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from assay.cli.output import progress_bars, show
@@ -15,9 +16,6 @@ def replay(
     file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines.")],
     mapping: Annotated[Path, typer.Option("--map", help="Which column is which field (TOML).")],
     url: Annotated[str, typer.Option(help="Of the scorer.")] = "http://127.0.0.1:8686",
-    key: Annotated[
-        str, typer.Option(envvar="ASSAY_API_KEY", help="API key; better in the environment.")
-    ] = "",
     workspace: Annotated[
         Path, typer.Option("--workspace", "-w", help="Workspace folder.")
     ] = Path(),
@@ -28,20 +26,23 @@ def replay(
 ) -> None:
     """Play a file's transactions through HTTP, in order of time, and judge the decisions.
 
+    They become part of the scorer's stream, as live ones do; those that were imported already are
+    left out, or its windows would hold them twice. The API key is read from ASSAY_API_KEY.
+
     Where the file has labels, scores are compared with them. Answers other than 200 are counted
     by status.
     """
-    from assay.bootstrap import client_bodies
-    from assay.errors import SettingsError
+    from assay.bootstrap import client_bodies, imported_ids
+    from assay.errors import SettingsError, UnavailableError
     from assay.ingest.decode import event_time_ms
     from assay.simulation.player import play
     from assay.simulation.verdict import verdict
     from assay.workspace import Workspace
 
+    key = os.environ.get("ASSAY_API_KEY")
     if not key:
-        raise SettingsError("no API key; give one with --key or ASSAY_API_KEY")
+        raise SettingsError("no API key; accepted: one in the environment, as ASSAY_API_KEY")
     opened = Workspace.open(workspace)
-    os.environ.pop("ASSAY_API_KEY", None)
     with progress_bars() as report:
         report("read the file", 0, 0)
         rows = list(
@@ -53,12 +54,23 @@ def replay(
                 until_ms=None if until is None else event_time_ms(until, "--until"),
             )
         )
+        known = imported_ids(opened)
+        fresh = [
+            row for row in rows if msgspec.json.decode(row[0], type=_Id).transaction_id not in known
+        ]
         report("read the file", 1, 1)
         replies = play(
             url,
             key,
-            [body for body, _ in rows],
+            [body for body, _ in fresh],
             connections=connections,
             on_reply=lambda done, total: report("replay", done, total),
         )
-    show(verdict(replies, [label for _, label in rows]), as_json=as_json)
+    if replies and not any(reply.status for reply in replies):
+        raise UnavailableError(f"no scorer answers at {url}; start one with: assay serve")
+    result = verdict(replies, [label for _, label in fresh])
+    show({"already_imported": len(rows) - len(fresh), **result}, as_json=as_json)
+
+
+class _Id(msgspec.Struct):
+    transaction_id: str

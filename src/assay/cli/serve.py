@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from assay.cli.output import PEOPLE, progress_bars
+from assay.cli.output import LEFT_OUT, PEOPLE, progress_bars
 
 
 def serve(
@@ -31,7 +31,7 @@ def serve(
 
     After a crash or kill it recovers by itself: the history is folded, then the journal.
     """
-    from assay.bootstrap import build_scorer
+    from assay.bootstrap import build_scorer, left_out_rows
     from assay.serving import server
     from assay.workspace import Workspace
 
@@ -41,7 +41,11 @@ def serve(
     listen_port = server.free_port(settings.host, settings.port)
     with progress_bars() as report:
         scorer = build_scorer(opened, model, rules_only=rules_only, progress=report)
-    url = f"http://{settings.host}:{listen_port}"
+    left_out = left_out_rows(opened)
+    if left_out:
+        PEOPLE.print(f"[yellow]{LEFT_OUT.format(rows=left_out)}[/]")
+    at = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{at}:{listen_port}"
 
     def ready() -> None:
         if as_json:

@@ -1,11 +1,11 @@
 -- Sends the bodies of a file in order, each once; wraps round only under new ids.
--- Arguments: file of bodies, API key.
+-- Argument: file of bodies. The API key is in the environment, where other users cannot see it.
 
 local bodies, requests, sent, rounds = {}, {}, 0, 0
 
 function init(args)
   wrk.method = "POST"
-  wrk.headers["authorization"] = "Bearer " .. args[2]
+  wrk.headers["authorization"] = "Bearer " .. os.getenv("ASSAY_API_KEY")
   wrk.headers["content-type"] = "application/json"
   for line in io.lines(args[1]) do
     bodies[#bodies + 1] = line

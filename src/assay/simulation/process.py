@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import msgspec
 
@@ -37,25 +37,32 @@ class ScorerProcess:
     """
 
     def __init__(self, workspace: Path, arguments: Sequence[str] = ()) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 — our own program
+        self._log = workspace / ".assay" / "scorer.log"
+        with self._log.open("wb") as errors:
+            self._process = self._start(workspace, arguments, errors)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            said = self._log.read_text("utf-8").strip().splitlines() or ["no message"]
+            raise UnavailableError(f"the scorer did not start: {said[-1]}")
+        self.ready: dict[str, Any] = msgspec.json.decode(line)
+        self.url: str = self.ready["url"]
+
+    @staticmethod
+    def _start(
+        workspace: Path, arguments: Sequence[str], errors: BinaryIO
+    ) -> subprocess.Popen[str]:
+        return subprocess.Popen(  # noqa: S603 — our own program
             [
                 sys.executable,
                 *("-m", "assay", "serve", "--workspace", str(workspace), "--json"),
                 *("--port", "0", *arguments),
             ],
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=errors,
             text=True,
         )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            _, errors = self._process.communicate()
-            raise UnavailableError(
-                f"the scorer did not start: {(errors.strip().splitlines() or ['no message'])[-1]}"
-            )
-        self.ready: dict[str, Any] = msgspec.json.decode(line)
-        self.url: str = self.ready["url"]
 
     @property
     def pid(self) -> int:

@@ -8,8 +8,14 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from assay.bootstrap import Progress, create_api_key, import_transactions, quiet
-from assay.records import Transaction
+from assay.bootstrap import (
+    Progress,
+    create_api_key,
+    create_workspace,
+    import_transactions,
+    quiet,
+)
+from assay.records import SCORED_KINDS, Kind, Transaction
 from assay.simulation.world import World
 from assay.simulation.world_settings import WorldSettings
 from assay.workspace import Workspace
@@ -38,9 +44,11 @@ class Scenario:
     truth: pl.DataFrame
 
     def bodies(self) -> list[bytes]:
-        """Return the live transactions as JSON bodies."""
+        """Return the live transactions as JSON bodies, without what is not yet known then."""
         encode = msgspec.json.encode
-        rows = self.live.iter_rows(named=True)
+        asked = pl.col("kind").is_in([Kind(kind).name for kind in SCORED_KINDS])
+        answer = pl.when(~asked).then("response_code").alias("response_code")
+        rows = self.live.with_columns(answer).iter_rows(named=True)
         return [encode({k: v for k, v in row.items() if v is not None}) for row in rows]
 
 
@@ -61,7 +69,7 @@ def prepare(
     progress("make a world", 0, 0)
     world = World(settings).generate()
     progress("make a world", 1, 1)
-    workspace = Workspace.create(folder, settings.reference_currency)
+    workspace = create_workspace(folder, settings.reference_currency)
     foreign = world.fx.filter(pl.col("currency") != settings.reference_currency)
     foreign.write_csv(workspace.fx)
     history, live = world.transactions[:-live_rows], world.transactions[-live_rows:]
