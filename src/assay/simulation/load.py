@@ -51,6 +51,7 @@ def measure(
     train_model(scenario.workspace, progress=progress)
     bodies = folder / "bodies.jsonl"
     bodies.write_bytes(b"\n".join(scenario.bodies()))
+    os.sync()  # else the disk writes what the preparation left while the load is measured
     with ScorerProcess(folder) as scorer:
         progress(f"load for {seconds} s", 0, 0)
         cpu_s = scorer.cpu_s()
