@@ -7,6 +7,10 @@ SHELL := bash
 
 # The environment is always the project's own .venv, on a Python that is already there.
 export UV_PROJECT_ENVIRONMENT := .venv
+# Networks that inspect TLS are trusted by the system's certificates; older versions of uv know
+# the second name.
+export UV_SYSTEM_CERTS ?= true
+export UV_NATIVE_TLS ?= true
 unexport VIRTUAL_ENV
 UV_SYNC := sync --frozen --all-extras --no-python-downloads
 
