@@ -7,22 +7,23 @@ from pathlib import Path
 import pytest
 
 from assay.bootstrap import train_model
-from assay.clock import SystemClock
 from assay.records import DAY_MS
 from assay.simulation.process import ScorerProcess
 from assay.simulation.scenario import Scenario, prepare
 from assay.simulation.world_settings import WorldSettings
 from assay.workspace import Workspace
 
+END_MS = 1_780_272_000_000
+"""When the world of the tests ends: 1 June 2026, so that every run has the same world."""
+
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
     """A workspace with history and a model, and live transactions to play: never changed."""
-    end_ms = SystemClock().now_ms()
     world = WorldSettings(
         seed=7,
-        start_ms=end_ms - 90 * DAY_MS,
-        end_ms=end_ms,
+        start_ms=END_MS - 90 * DAY_MS,
+        end_ms=END_MS,
         customers=2_000,
         merchants=1_000,
         transactions=120_000,

@@ -182,6 +182,8 @@ def train_model(
     from assay.training.train import train
 
     history = TransactionTable(workspace.tables).read()
+    if not len(history.events):
+        raise TrainingError("nothing is imported yet; accepted: after assay import")
     if not (history.fraud == 1).any():
         raise TrainingError(
             f"none of the {len(history.events):,} imported transactions is labelled as fraud; "

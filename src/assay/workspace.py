@@ -35,7 +35,8 @@ _MAPPING_TOML = """\
 [fields]
 transaction_id = "id"
 card_id = "card"                # tokenised on the way in, whatever it looks like
-event_time = {{ column = "time", zone = "UTC" }}
+event_time = "time"             # 2026-01-31T12:00:00+01:00; without an offset:
+                                # {{ column = "time", zone = "Europe/Lisbon" }}
 amount_minor = {{ column = "amount", unit = "major" }}
 currency = {{ constant = "{currency}" }}
 merchant_id = "merchant"

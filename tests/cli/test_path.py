@@ -124,6 +124,36 @@ def test_decide_shows_what_the_scorer_would_answer(scenario: Scenario) -> None:
     assert len(looked["features"]) == len(workspace_features(scenario.workspace).names)
 
 
+def test_results_are_told_to_people_too(scenario: Scenario, own_file: Path) -> None:
+    """Without --json a person gets short tables: counts, reasons, the model's worth, features."""
+
+    def tell(*arguments: str | Path, stdin: bytes = b"") -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "assay", *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode()
+
+    folder = scenario.workspace.path
+    mapping = own_file.with_suffix(".toml")
+    mapping.write_text(MAPPING)
+    with own_file.open("a") as file:
+        file.write("x-1,not a time,card-1,shop-1,1.00,0\n")
+    imported = tell("import", own_file, "--map", mapping, "-w", folder)
+    assert "rejected" in imported
+    assert "event_time: got a value that cannot be read" in " ".join(imported.split())
+    trained = tell("train", "-w", folder)
+    assert "boosting-0.2.0" in trained
+    assert "average precision" in trained
+    assert "precision  recall" in trained
+    looked = tell("decide", "-w", folder, "--model", "boosting-0.1.0", stdin=scenario.bodies()[0])
+    assert "card_count_24h" in looked
+
+
 def test_rules_alone_decide_without_a_model(scenario: Scenario) -> None:
     """Without a model every payment is answered by the rules rung, and says so."""
     from assay.simulation.player import play

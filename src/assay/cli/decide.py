@@ -39,4 +39,10 @@ def decide(
         result = look(
             Workspace.open(workspace), body, model, rules_only=rules_only, progress=report
         )
-    show(result, as_json=as_json)
+    if as_json:
+        show(result, as_json=True)
+        return
+    features = result.pop("features")
+    show(result, as_json=False)
+    sys.stdout.write("\n")
+    show(features, as_json=False)

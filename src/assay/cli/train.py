@@ -61,7 +61,7 @@ def _report(result: TrainingResult, workspace: Workspace) -> None:
     }
     show(summary, as_json=False)
     out = Console()
-    out.print(f"\n{result.split}\n", highlight=False)
+    out.print(f"\n{result.split}\n", highlight=False, soft_wrap=True)
     table = Table("threshold", "flagged", "precision", "recall", box=None)
     for row in result.metrics["thresholds"]:
         cut, judged = row["chosen_on"]["threshold"], row["test"]
