@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 import assay
+from assay import durable
 from assay.clock import Clock, SystemClock
 from assay.datasets.table import History, TransactionTable
 from assay.decisions.decide import decide
@@ -105,7 +106,7 @@ def make_tokeniser(workspace: Workspace) -> Tokeniser:
     tokeniser = Tokeniser(load_or_create_key(path))
     fingerprint = tokeniser.digest("row", b"key check").hex()[:32]
     if not check.exists():
-        check.write_text(fingerprint, encoding="ascii")
+        durable.replace(check, fingerprint.encode())
     elif check.read_text("ascii") != fingerprint:
         raise SettingsError(
             f"{path} is not the key of this workspace; accepted: the key that tokenised its "

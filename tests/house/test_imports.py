@@ -13,13 +13,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "assay"
 
-SHARED = {"records", "errors", "settings", "clock"}
+SHARED = {"records", "errors", "settings", "clock", "durable"}
 """Modules that every stage may import."""
 
 ALLOWED = {
     "records": set(),
     "errors": set(),
     "clock": set(),
+    "durable": set(),
     "settings": {"errors"},
     "training": {"features"},
     "workspace": {"errors", "settings"},

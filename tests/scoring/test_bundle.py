@@ -168,7 +168,7 @@ def test_interrupted_write_leaves_nothing(
     def fail(_: int) -> Never:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("assay.scoring.bundle.os.fsync", fail)
+    monkeypatch.setattr("assay.durable.os.fsync", fail)
     with pytest.raises(BundleError, match=r"cannot write .*: No space left"):
         make()
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from assay import durable
 from assay.clock import Clock, SystemClock
 from assay.errors import DatasetError
 from assay.records import EVENT, Events, empty_events
@@ -148,9 +148,9 @@ class TransactionTable:
             "created_ms": self._clock.now_ms(),
         }
         self._folder.mkdir(parents=True, exist_ok=True)
-        _write(self._folder / str(entry["file"]), content)
+        durable.replace(self._folder / str(entry["file"]), content)
         document = {"format": _FORMAT, "imports": [*entries, entry]}
-        _write(self._folder / _MANIFEST, json.dumps(document, indent=1).encode())
+        durable.replace(self._folder / _MANIFEST, json.dumps(document, indent=1).encode())
 
     def rows(self, snapshot: str | None = None) -> int:
         """Return how many rows there are, or were when the table had a snapshot."""
@@ -246,17 +246,3 @@ def _present(events: Events) -> set[str]:
 def _snapshot(entries: list[dict[str, Any]]) -> str:
     contents = "\n".join(sorted(entry["sha256"] for entry in entries))
     return hashlib.sha256(contents.encode()).hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".tmp")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

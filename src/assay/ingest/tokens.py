@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 import stat
 import struct
 from pathlib import Path
 from typing import Final
 
+from assay import durable
 from assay.errors import SettingsError
 
 _LETTERS: Final = {
@@ -90,7 +90,8 @@ def load_or_create_key(path: Path) -> bytes:
     """
     try:
         if not path.exists():
-            _create_key(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+        durable.write_once(path, secrets.token_bytes(_KEY_BYTES))
         mode = stat.S_IMODE(path.stat().st_mode)
         key = path.read_bytes()
     except OSError as error:
@@ -109,29 +110,3 @@ def load_or_create_key(path: Path) -> bytes:
             f"restore it from a backup, a new key gives every card a new token"
         )
     return key
-
-
-def _create_key(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(handle, secrets.token_bytes(_KEY_BYTES))
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    try:
-        os.link(partial, path)  # unlike a rename, never replaces a key that is there
-    except FileExistsError:
-        pass
-    finally:
-        partial.unlink()
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

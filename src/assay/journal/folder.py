@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from assay import durable
 from assay.errors import JournalError
 
 _SUFFIX: Final = ".journal"
@@ -41,23 +40,6 @@ class Folder:
                 )
         return found
 
-    def replace(self, path: Path, data: bytes) -> None:
-        """Make `path` hold `data`, durably and as a whole: after a crash it is old or new."""
-        temporary = path.with_suffix(".tmp")
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            if os.write(fd, data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        temporary.rename(path)
-        self.sync()
-
     def sync(self) -> None:
         """Make the folder's entries durable."""
-        fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        durable.sync_folder(self.path)

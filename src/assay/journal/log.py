@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from assay import durable
 from assay.clock import Clock
 from assay.errors import JournalError
 from assay.journal.entries import first_arrival
@@ -271,7 +272,7 @@ class Log:
     def _create(self, number: int, arrival: int) -> None:
         head = SegmentHead(self.stream, self.epoch, arrival, self._clock.now_ms(), self._end)
         path = self._folder.segment(number)
-        self._folder.replace(path, head.encode())
+        durable.replace(path, head.encode())
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND)
         self._number = number
         self._end = self._synced = self._sizes[number] = SEGMENT_HEAD_BYTES

@@ -9,6 +9,7 @@ from typing import Final
 
 from google_crc32c import value
 
+from assay import durable
 from assay.errors import JournalError
 from assay.journal.folder import Folder
 
@@ -86,7 +87,7 @@ class WriterLock:
 
     def _write(self) -> None:
         body = _EPOCH.pack(self.epoch, self.stream)
-        self._folder.replace(self._path, body + value(body).to_bytes(4, "little"))
+        durable.replace(self._path, body + value(body).to_bytes(4, "little"))
         self._epoch_fd = os.open(self._path, os.O_RDONLY)
         self._inode = os.fstat(self._epoch_fd).st_ino
 

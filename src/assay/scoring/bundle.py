@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from assay import durable
 from assay.errors import BundleError
 from assay.scoring.manifest import FORMAT_VERSION, Manifest, decode_manifest, encode_manifest
 
@@ -138,29 +138,14 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         for name, content in files.items():
-            _write(draft / name, content)
-        _sync_folder(draft)
+            durable.write_new(draft / name, content)
+        durable.sync_folder(draft)
         if folder.exists():  # the rename alone would take the place of an empty folder
             raise FileExistsError
         draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    _sync_folder(folder.parent)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    durable.sync_folder(folder.parent)
 
 
 def _read_folder(folder: Path) -> dict[str, bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from assay import durable
 from assay.errors import BundleError
 
 PRIVATE_NAME: Final = "bundle-signing.pem"
@@ -43,7 +43,7 @@ def signing_key(folder: Path) -> Ed25519PrivateKey:
         raise BundleError(f"{path} is not a private key; accepted: an Ed25519 key in PEM")
     if not (folder / PUBLIC_NAME).exists():
         public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        _write_once(folder / PUBLIC_NAME, public, 0o644)
+        durable.write_once(folder / PUBLIC_NAME, public, 0o644)
     return key
 
 
@@ -78,19 +78,4 @@ def _create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    _write_once(path, private, 0o600)
-
-
-def _write_once(path: Path, content: bytes, mode: int) -> None:
-    """Write a whole file or leave the one that another process wrote first."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        return
-    finally:
-        draft.unlink()
+    durable.write_once(path, private, 0o600)

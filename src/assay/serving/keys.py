@@ -23,6 +23,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from assay import durable
 from assay.clock import Clock
 from assay.errors import SettingsError
 
@@ -154,26 +155,16 @@ def _read(path: Path) -> _File:
 
 
 def _write(path: Path, keys: tuple[_Key, ...]) -> None:
-    """Replace the file whole, so that a crash leaves the old one or the new one."""
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-            out.write(msgspec.json.format(msgspec.json.encode(_File(keys))))
-            out.flush()
-            os.fsync(out.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    durable.replace(path, msgspec.json.format(msgspec.json.encode(_File(keys))))
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the folder's lock, so that two that write at once lose nothing; sync it after."""
+    """Hold the folder's lock, so that two that write at once lose nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         yield
-        os.fsync(folder)
     finally:
         os.close(folder)
