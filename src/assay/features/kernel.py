@@ -38,11 +38,12 @@ def load_kernel(plan: Plan) -> Run:
     Raises
     ------
     FeatureError
-        If the kernel cannot be compiled.
+        If the kernel cannot be compiled, or others may write where it is kept.
     """
     source = write_source(plan)
     path = cache_folder() / f"kernel_{hashlib.sha256(source.encode()).hexdigest()[:32]}.py"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_ours(path.parent)
     with _locked(path.with_suffix(".lock")):
         # A foreign or torn file under this name must never run.
         if not path.exists() or path.read_text(encoding="utf-8") != source:
@@ -51,6 +52,16 @@ def load_kernel(plan: Plan) -> Run:
             _compile_in_child(path, plan)
     run: Run = _import(path).run
     return run
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuse a folder that others may write: Numba runs the machine code it finds there."""
+    found = folder.stat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise FeatureError(
+            f"{folder} may be written by others; accepted: a folder that only its user writes "
+            "(chmod go-w), or another one in ASSAY_CACHE"
+        )
 
 
 @contextmanager
