@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from time import perf_counter_ns
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ from assay.errors import (
 from assay.serving.engine import Engine
 from assay.serving.keys import KeyRing
 from assay.serving.ports import Door
+
+log = logging.getLogger("assay.serving")
 
 _JSON = ("content-type", "application/json")
 _STATUS: Mapping[type[AssayError], int] = {
@@ -144,7 +147,12 @@ class App:
 
     @staticmethod
     def _refuse(protocol: Any, error: AssayError) -> None:
-        status = _STATUS.get(type(error), 500)
+        status = _STATUS.get(type(error))
+        if status is None:  # not the caller's fault, and nothing that a caller should read
+            log.error("a request failed: %s", error)
+            body = error_body("internal", "the scorer could not answer; its log says why")
+            protocol.response_bytes(500, [_JSON], body)
+            return
         headers = [_JSON, ("retry-after", "1")] if status == 503 else [_JSON]
         extra = (error.field, error.got, error.accepted) if isinstance(error, InputError) else ()
         protocol.response_bytes(status, headers, error_body(error.code, str(error), *extra))
