@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.bootstrap import train_model
+from assay.bootstrap.training import train_model
 from assay.records import DAY_MS
 from assay.simulation.process import ScorerProcess
 from assay.simulation.scenario import Scenario, prepare

@@ -13,6 +13,9 @@
     ├── JournalError         the journal is damaged, locked or not writable
     ├── DatasetError         a table or import is missing or damaged
     ├── TrainingError        the data cannot give a model
+    ├── OwnerError           another writer holds what this one would write
+    ├── ControlError         the control database is missing, damaged or too new
+    ├── ReleaseError         a model may not go live, or another request came first
     └── UnavailableError     the service cannot decide now; try again
 
 An operating error is one of these; a programmer's error is an ``AssertionError``.
@@ -113,6 +116,24 @@ class TrainingError(AssayError):
     """The data cannot give a model."""
 
     code = "training"
+
+
+class OwnerError(AssayError):
+    """Another writer holds what this one would write, or has taken over."""
+
+    code = "owner"
+
+
+class ControlError(AssayError):
+    """The control database cannot be used."""
+
+    code = "control"
+
+
+class ReleaseError(AssayError):
+    """A model may not go live, or another request came first."""
+
+    code = "release"
 
 
 class UnavailableError(AssayError):

@@ -49,6 +49,18 @@ class Settings:
     label_delay_days: int = _setting(
         7, "d", "gap between training and test so that late labels count as late"
     )
+    label_maturity_days: int = _setting(
+        30, "d", "age at which a payment without a label counts as genuine"
+    )
+    console_port: int = _setting(8687, "", "port the console listens on; 0 takes a free one")
+    worker_port: int = _setting(
+        8688, "", "port of the worker's health and metrics; 0 takes a free one"
+    )
+    monitor_bucket_s: int = _setting(60, "s", "width of the bars that volumes are counted in")
+    drift_window_h: int = _setting(24, "h", "stretch of traffic that is compared with training")
+    table_flush_s: int = _setting(
+        5, "s", "how often the worker adds what was decided to the tables"
+    )
     attributes: tuple[str, ...] = _setting((), "", "names of extra transaction fields accepted")
     exempt: tuple[str, ...] = _setting(
         (), "", "id fields whose values may look like card numbers: transaction_id, merchant_id …"
@@ -67,12 +79,17 @@ class Settings:
             "idempotency_ids_max": 1024,
             "idempotency_h": 1,
             "label_delay_days": 0,
+            "label_maturity_days": 0,
+            "monitor_bucket_s": 1,
+            "drift_window_h": 1,
+            "table_flush_s": 1,
         }
         for name, least in low.items():
             if getattr(self, name) < least:
                 raise SettingsError(f"{name} is {getattr(self, name)}; accepted: {least} or more")
-        if not 0 <= self.port <= 65_535:
-            raise SettingsError(f"port is {self.port}; accepted: 0 to 65535")
+        for name in ("port", "console_port", "worker_port"):
+            if not 0 <= getattr(self, name) <= 65_535:
+                raise SettingsError(f"{name} is {getattr(self, name)}; accepted: 0 to 65535")
         if self.queue_rows_max < self.batch_rows_max:
             raise SettingsError(
                 f"queue_rows_max is {self.queue_rows_max}; "

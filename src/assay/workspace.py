@@ -125,6 +125,26 @@ class Workspace:
         return self.data / "dead_letters"
 
     @property
+    def stream(self) -> Path:
+        """Folder of the tables that the worker makes of the journal."""
+        return self.data / "tables" / "stream"
+
+    @property
+    def snapshots(self) -> Path:
+        """Folder of the records of dataset versions."""
+        return self.data / "tables" / "snapshots"
+
+    @property
+    def control(self) -> Path:
+        """The control database."""
+        return self.data / "control.sqlite"
+
+    @property
+    def run(self) -> Path:
+        """Folder of what running processes tell each other: addresses, locks, logs."""
+        return self.data / "run"
+
+    @property
     def policy(self) -> Path:
         """The policy file."""
         return self.path / "policy.toml"

@@ -92,7 +92,7 @@ def test_own_data_from_file_to_report(own_file: Path, tmp_path: Path) -> None:
 
 def test_features_over_absent_fields_are_absent(scenario: Scenario, own_file: Path) -> None:
     """A file without devices and places trains a model without their features, not with zeros."""
-    from assay.bootstrap import workspace_features
+    from assay.bootstrap.features import workspace_features
     from assay.datasets.table import TransactionTable
 
     mapping = own_file.with_suffix(".toml")
@@ -109,7 +109,7 @@ def test_features_over_absent_fields_are_absent(scenario: Scenario, own_file: Pa
 
 def test_decide_shows_what_the_scorer_would_answer(scenario: Scenario) -> None:
     """Assay decide gives the action and score of the running scorer, and records nothing."""
-    from assay.bootstrap import workspace_features
+    from assay.bootstrap.features import workspace_features
     from assay.simulation.player import play
 
     bodies = scenario.bodies()

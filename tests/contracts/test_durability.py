@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assay.bootstrap import load_scoring, make_fold, read_history
+from assay.bootstrap.features import make_fold
+from assay.bootstrap.scorer import load_scoring, read_history
 from assay.journal.boot_record import BootRecord
 from assay.journal.decision_record import decode_decision
 from assay.journal.entries import EntryHead, EntryKind

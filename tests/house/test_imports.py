@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "assay"
 
-SHARED = {"records", "errors", "settings", "clock", "durable"}
+SHARED = {"records", "errors", "settings", "clock", "durable", "owner", "control"}
 """Modules that every stage may import."""
 
 ALLOWED = {
@@ -21,6 +21,8 @@ ALLOWED = {
     "errors": set(),
     "clock": set(),
     "durable": set(),
+    "owner": {"errors", "durable"},
+    "control": {"errors", "clock"},
     "settings": {"errors"},
     "training": {"features"},
     "workspace": {"errors", "settings"},
@@ -31,13 +33,13 @@ ALLOWED = {
 FREE = {"bootstrap", "cli", "__init__", "__main__"}
 """Parts that introduce the others, and so may import any."""
 
-HEAVY = {"xgboost", "sklearn", "onnx", "aiohttp"}
+HEAVY = {"xgboost", "sklearn", "onnx", "aiohttp", "litestar", "jinja2"}
 """Libraries of the extras: the scorer must start without them.
 
 SciPy is not among them: Numba loads it by itself where it is installed.
 """
 
-HEAVY_HOMES = {"training", "simulation"}
+HEAVY_HOMES = {"training", "simulation", "console"}
 """Parts that exist for an extra and may import its libraries at module level."""
 
 

@@ -29,7 +29,7 @@ def decide(
     The answer rests on the history and on all that the scorer has journalled so far; the scorer
     may be running.
     """
-    from assay.bootstrap import look
+    from assay.bootstrap.look import look
     from assay.workspace import Workspace
 
     if file is None and sys.stdin.isatty():

@@ -33,7 +33,8 @@ def import_file(
     """
     from dataclasses import asdict
 
-    from assay.bootstrap import import_transactions, left_out_rows
+    from assay.bootstrap.files import import_transactions
+    from assay.bootstrap.scorer import left_out_rows
     from assay.ingest.decode import event_time_ms
     from assay.workspace import Workspace
 

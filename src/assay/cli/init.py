@@ -19,7 +19,8 @@ def init(
 
     The key is shown once. Next: describe your file's columns in sources/ and run assay import.
     """
-    from assay.bootstrap import create_api_key, create_workspace
+    from assay.bootstrap.create import create_workspace
+    from assay.bootstrap.door import create_api_key
 
     workspace = create_workspace(folder, currency)
     result: dict[str, object] = {"workspace": str(folder)}

@@ -20,7 +20,7 @@ def create(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make a key and show its secret, which cannot be shown again. Takes effect at next start."""
-    from assay.bootstrap import create_api_key
+    from assay.bootstrap.door import create_api_key
     from assay.workspace import Workspace
 
     secret = create_api_key(Workspace.open(workspace), name)

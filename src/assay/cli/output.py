@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from assay.bootstrap import Progress as Report
+    from assay.bootstrap.progress import Progress as Report
 
 PEOPLE = Console(stderr=True)
 

@@ -32,7 +32,7 @@ def replay(
     Where the file has labels, scores are compared with them. Answers other than 200 are counted
     by status.
     """
-    from assay.bootstrap import client_bodies, imported_ids
+    from assay.bootstrap.files import client_bodies, imported_ids
     from assay.errors import SettingsError, UnavailableError
     from assay.ingest.decode import event_time_ms
     from assay.simulation.player import play

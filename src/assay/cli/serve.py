@@ -31,7 +31,7 @@ def serve(
 
     After a crash or kill it recovers by itself: the history is folded, then the journal.
     """
-    from assay.bootstrap import build_scorer, left_out_rows
+    from assay.bootstrap.scorer import build_scorer, left_out_rows
     from assay.serving import server
     from assay.workspace import Workspace
 

@@ -29,7 +29,7 @@ def train(
     model on the last part of the data, which it has not seen. Writes a first policy.toml if
     there is none.
     """
-    from assay.bootstrap import train_model
+    from assay.bootstrap.training import train_model
     from assay.workspace import Workspace
 
     opened = Workspace.open(workspace)

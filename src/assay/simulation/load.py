@@ -10,7 +10,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from assay.bootstrap import Progress, quiet, train_model
+from assay.bootstrap.progress import Progress, quiet
+from assay.bootstrap.training import train_model
 from assay.clock import SystemClock
 from assay.errors import SettingsError, UnavailableError
 from assay.records import DAY_MS

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from assay.bootstrap import Progress, quiet, train_model
+from assay.bootstrap.progress import Progress, quiet
+from assay.bootstrap.training import train_model
 from assay.clock import Clock, SystemClock
 from assay.records import DAY_MS
 from assay.simulation.player import play

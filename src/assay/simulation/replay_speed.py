@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from assay.bootstrap import Progress, make_fold, quiet, read_history, workspace_features
+from assay.bootstrap.features import make_fold, workspace_features
+from assay.bootstrap.progress import Progress, quiet
+from assay.bootstrap.scorer import read_history
 from assay.clock import SystemClock
 from assay.records import DAY_MS
 from assay.simulation.load import machine

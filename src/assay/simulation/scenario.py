@@ -8,13 +8,10 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from assay.bootstrap import (
-    Progress,
-    create_api_key,
-    create_workspace,
-    import_transactions,
-    quiet,
-)
+from assay.bootstrap.create import create_workspace
+from assay.bootstrap.door import create_api_key
+from assay.bootstrap.files import import_transactions
+from assay.bootstrap.progress import Progress, quiet
 from assay.records import SCORED_KINDS, Kind, Transaction
 from assay.simulation.world import World
 from assay.simulation.world_settings import WorldSettings

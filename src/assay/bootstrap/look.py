@@ -1,0 +1,72 @@
+"""A look at one decision, without recording it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.bootstrap.door import Door, make_encoder
+from assay.bootstrap.features import make_fold
+from assay.bootstrap.progress import Progress, quiet
+from assay.bootstrap.scorer import load_scoring, read_history
+from assay.clock import Clock, SystemClock
+from assay.journal.boot_record import BootRecord
+from assay.journal.reader import read_journal
+from assay.journal.recovery import scan_events
+from assay.records import EVENT, Action, Batch, Mode
+from assay.serving.arrival import flag_arrivals
+from assay.serving.ladder import Ladder
+from assay.workspace import Workspace
+
+if TYPE_CHECKING:
+    pass
+
+
+def look(
+    workspace: Workspace,
+    body: bytes,
+    model: str | None = None,
+    *,
+    rules_only: bool = False,
+    clock: Clock | None = None,
+    progress: Progress = quiet,
+) -> dict[str, Any]:
+    """Decide one transaction on what is known now, without recording it.
+
+    Returns
+    -------
+    dict
+        ``action``, ``score``, ``mode``, ``reasons``, the versions, and ``features`` by name.
+    """
+    clock = clock or SystemClock()
+    scoring = load_scoring(workspace, model, rules_only=rules_only)
+    row, _ = Door(make_encoder(workspace)).admit(body)
+    fold = make_fold(workspace, scoring.features)
+    entries = read_journal(workspace.journal)
+    first = next(entries, None)
+    base = None if first is None else BootRecord.decode(first[1]).dataset
+    fold.absorb(read_history(workspace, base).events, partial(progress, "fold the history"))
+    for part in scan_events(entries):
+        fold(part.events)
+    events = np.frombuffer(row.event, EVENT).copy()
+    events["arrival_ms"] = clock.now_ms()
+    flag_arrivals(events, fold.shard_time_ms, workspace.settings.lateness_s * 1000)
+    batch = Ladder(scoring.model, scoring.decide, clock)(Batch(events, fold(events)))
+    score = float(batch.scores[0])
+    codes = [code for code in batch.reasons[0].tolist() if code]
+    return {
+        "transaction_id": row.public_id,
+        "action": Action(batch.actions[0]).name,
+        "score": None if np.isnan(score) else round(score, 6),
+        "mode": Mode(batch.modes[0]).name,
+        "reasons": [" ".join(scoring.policy.reasons[code]) for code in codes],
+        "model": scoring.model_id,
+        "policy": scoring.policy.id,
+        "feature_set": scoring.features.digest[:16],
+        "features": {
+            name: None if np.isnan(value) else float(value)
+            for name, value in zip(scoring.features.names, batch.features[0], strict=True)
+        },
+    }
