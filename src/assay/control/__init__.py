@@ -1,0 +1,1 @@
+"""Control data: requests, findings and states that processes share, in SQLite or PostgreSQL."""
