@@ -251,6 +251,117 @@ class Batch:
         return len(self.events)
 
 
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Versions that decide from an arrival on, as the journal says.
+
+    Attributes
+    ----------
+    arrival, arrival_ms : int
+        Of the boot record; decisions name it as their boot.
+    cause : str
+        ``start``, ``promote`` or ``rollback``.
+    revision : int
+        Of the request that it answers; 0 without one.
+    model, policy, feature_set, runtime : str
+        The versions.
+    reasons : tuple of (str, str)
+        Code and sentence of each reason, by number.
+    """
+
+    arrival: int
+    arrival_ms: int
+    cause: str
+    revision: int
+    model: str
+    policy: str
+    feature_set: str
+    runtime: str
+    reasons: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelReport:
+    """A label as it came in: whose transaction it is about is not known yet.
+
+    Attributes
+    ----------
+    arrival, arrival_ms : int
+        In the scorer's stream; the number names the report for ever.
+    transaction_id : str
+    fraud : bool
+    reported_ms : int
+        When the truth became known, as the reporter says, UTC milliseconds.
+    source : str
+        Name of the API key that brought it.
+    """
+
+    arrival: int
+    arrival_ms: int
+    transaction_id: str
+    fraud: bool
+    reported_ms: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedLabel:
+    """A report that was matched with its transaction.
+
+    Attributes
+    ----------
+    arrival, arrival_ms : int
+        In the scorer's stream; 0 before it is there.
+    report : int
+        Arrival number of the report.
+    fraud : bool
+    reported_ms : int
+    event : ndarray of `EVENT`, shape (1,)
+        The transaction, with its entities.
+    """
+
+    arrival: int
+    arrival_ms: int
+    report: int
+    fraud: bool
+    reported_ms: int
+    event: Events
+
+
+@dataclass(slots=True)
+class Stretch:
+    """A stretch of the journal in columns, in order of arrival, as followers read it.
+
+    All its n decisions have the same features; where the feature set changes, a new one begins.
+
+    Attributes
+    ----------
+    position : int
+        Where the journal goes on after it.
+    batch : Batch
+        The n decisions.
+    boots : ndarray of uint64, shape (n,)
+        Arrival of the `Switch` in force for each.
+    positions : ndarray of int64, shape (n,)
+        Where each decision's record stands.
+    transaction_ids : list of str, length n
+    canonicals : list of bytes, length n
+        The tokenised transactions as JSON. Text in them, such as a merchant's name, is hostile.
+    switches, reports, labels : list
+        The other inputs; their arrival says where among the decisions they belong.
+    """
+
+    position: int
+    batch: Batch
+    boots: NDArray[np.uint64]
+    positions: NDArray[np.int64]
+    transaction_ids: list[str]
+    canonicals: list[bytes]
+    switches: list[Switch] = field(default_factory=list)
+    reports: list[LabelReport] = field(default_factory=list)
+    labels: list[ResolvedLabel] = field(default_factory=list)
+
+
 def empty_events(n: int) -> Events:
     """Return n events with every field absent.
 
