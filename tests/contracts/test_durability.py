@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from assay.bootstrap.features import make_fold
-from assay.bootstrap.scorer import load_scoring, read_history
+from assay.bootstrap.scorer import read_history
+from assay.bootstrap.scoring import load_scoring
 from assay.journal.boot_record import BootRecord
 from assay.journal.decision_record import decode_decision
 from assay.journal.entries import EntryHead, EntryKind

@@ -5,11 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from assay.clock import VirtualClock
 from assay.journal.boot_record import BootRecord
 from assay.journal.ledger import Ledger
-from assay.records import Batch
+from assay.journal.reader import read_journal
+from assay.journal.stretch import decode_stretches
+from assay.records import EVENT, Batch, LabelReport, ResolvedLabel
 
 BOOT = BootRecord(
     model="m-1",
@@ -42,7 +45,9 @@ def commit(ledger: Ledger, make_batch: Any, n: int, now_ms: int, first: int) -> 
     batch.events["transaction"] = np.arange(first, first + n)
     ledger.stamp(batch.events, now_ms)
     canonicals = [b'{"transaction_id":"t-%d"}' % (first + i) for i in range(n)]
-    leaves = ledger.commit([(batch, canonicals, np.arange(first, first + n, dtype=np.uint64))])
+    leaves = ledger.commit(
+        [(ledger.boot, batch, canonicals, np.arange(first, first + n, dtype=np.uint64))]
+    )
     assert [len(leaf) for leaf in leaves[0]] == [32] * n
     return [int(arrival) for arrival in batch.events["arrival"]]
 
@@ -96,4 +101,40 @@ def test_time_does_not_run_backwards(tmp_path: Path, make_batch: Any) -> None:
     ledger, _ = open_ledger(tmp_path, clock)
     commit(ledger, make_batch, 1, clock.now_ms(), 2)
     assert ledger.last_arrival_ms == 1_700_000_000_000
+    ledger.close()
+
+
+def test_labels_and_switches_keep_their_place(tmp_path: Path, make_batch: Any) -> None:
+    """What is committed together is in the journal in the order of its arrivals, each decision
+    names its own boot record, and a restart goes on after all of it.
+    """
+    clock = VirtualClock(1_700_000_000_000)
+    ledger, _ = open_ledger(tmp_path, clock)
+    first, now_ms = ledger.boot, clock.now_ms()
+    digests = np.array([1, 2], np.uint64)
+
+    def decided(boot: int, start: int) -> Any:
+        batch, canonicals = make_batch(start, 2, 5)
+        ledger.stamp(batch.events, now_ms)
+        return boot, batch, canonicals, digests
+
+    before = decided(first, 1)
+    report = LabelReport(0, 0, "t-1", True, 5, "bank")
+    reports = ledger.enter([report], now_ms)
+    second, boots = ledger.switch(replace(BOOT, cause="promote"), now_ms)
+    after = decided(second, 2)
+    labels = ledger.enter([ResolvedLabel(0, 0, 104, True, 5, np.zeros(1, EVENT))], now_ms)
+    leaves = ledger.commit([before, reports, boots, after, labels])
+    assert [len(part) for part in leaves] == [2, 0, 0, 2, 0]
+    ledger.close()
+
+    (stretch,) = decode_stretches([*read_journal(tmp_path)], 0)
+    assert stretch.boots.tolist() == [first, first, second, second]
+    assert stretch.batch.events["arrival"].tolist() == [102, 103, 106, 107]
+    assert [found.arrival for found in stretch.reports] == [104]
+    assert [found.arrival for found in stretch.switches] == [101, 105]
+    assert [(found.arrival, found.report) for found in stretch.labels] == [(108, 104)]
+    ledger, folded = open_ledger(tmp_path, clock)
+    assert folded == [102, 103, 106, 107]
+    assert ledger.boot == 109
     ledger.close()

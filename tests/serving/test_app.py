@@ -181,6 +181,77 @@ def test_counters_tell_what_was_done(scorer: ScorerProcess, trained: Scenario) -
     assert after["entities_refused"] == after["entity_events_refused"] == 0
 
 
+def test_latencies_are_told(scorer: ScorerProcess, trained: Scenario) -> None:
+    """Each decision is counted by how long it took, in cumulative buckets; nothing else is."""
+
+    def latencies() -> list[int]:
+        document = json.loads(ask(scorer, b"", trained.api_key, "/v1/counters", "GET")[2])
+        assert document["errors"] == 0
+        assert len(document["latency_ms"]["le"]) == len(document["latency_ms"]["counts"]) - 1
+        return list(document["latency_ms"]["counts"])
+
+    before = latencies()
+    assert decide(scorer, trained, transaction("timed"))[0] == 200
+    assert decide(scorer, trained, transaction("timed", amount_minor=-1))[0] == 422
+    after = latencies()
+    assert after[-1] == before[-1] + 1
+    assert after == sorted(after)
+
+
+def test_health_and_metrics(scorer: ScorerProcess, trained: Scenario) -> None:
+    """Health names the versions in force without a key; metrics need one and agree with it."""
+    health = json.loads(ask(scorer, b"", None, "/health", "GET")[2])
+    assert (health["status"], health["model"], health["revision"]) == ("ok", "boosting-0.1.0", 0)
+    assert (health["refused"], health["rules_only"]) == (None, False)
+    assert 0 < health["started_ms"] <= SystemClock().now_ms()
+    decision = decide(scorer, trained, transaction("health"))[1]
+    assert all(health[name] == decision[name] for name in ("policy", "feature_set", "runtime"))
+    assert ask(scorer, b"", None, "/metrics", "GET")[0] == 401
+    status, headers, content = ask(scorer, b"", trained.api_key, "/metrics", "GET")
+    assert status == 200
+    assert headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert b"assay_release_info{" in content
+    assert b"assay_up 1.0" in content
+
+
+def test_labels_are_accepted_or_refused_whole(scorer: ScorerProcess, trained: Scenario) -> None:
+    """A body of labels is accepted as a whole, or refused with the row that is wrong."""
+    good = {"transaction_id": "app-1", "fraud": True, "reported_at": NOW_MS}
+
+    def labels(document: Any, path: str = "/v1/labels", key: str = "") -> tuple[int, Any]:
+        body = json.dumps(document).encode()
+        status, _, content = ask(scorer, body, key or trained.api_key, path)
+        return status, json.loads(content)
+
+    def reported() -> int:
+        counters = ask(scorer, b"", trained.api_key, "/v1/counters", "GET")[2]
+        return int(json.loads(counters)["label_reports"])
+
+    before = reported()
+    assert labels(good) == (202, {"accepted": 1})
+    assert labels([good] * 3) == (202, {"accepted": 3})
+    status, error = labels([good, good | {"fraud": "no"}])
+    assert (status, error["error"]["field"]) == (422, "[1].fraud")
+    status, error = labels([good | {"transaction_id": CARD_NUMBER}])
+    assert (status, error["error"]["field"]) == (400, "[0].transaction_id")
+    assert CARD_NUMBER not in json.dumps(error)
+    assert labels([good] * 1001)[0] == 422
+    assert labels([good] * 5000)[0] == 413
+    assert labels(good, key="ak_wrong")[0] == 401
+    assert ask(scorer, b"", trained.api_key, "/v1/labels", "GET")[0] == 405
+    resolved = [{"report": 1, "fraud": True, "reported_ms": 1, "event": "AAAA"}]
+    assert labels(resolved, "/v1/resolved-labels") == (
+        403,
+        {
+            "error": {
+                "code": "forbidden",
+                "message": "this route is for Assay's own worker only",
+            }
+        },
+    )
+    assert reported() == before + 4
+
+
 def test_limits_of_http(scorer: ScorerProcess, trained: Scenario) -> None:
     """A wrong method, a huge body and a body of unknown length are refused."""
     assert ask(scorer, b"", trained.api_key, method="GET")[0] == 405

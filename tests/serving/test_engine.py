@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from assay.clock import VirtualClock
 from assay.decisions.decide import decide
@@ -23,13 +25,18 @@ from assay.journal.decision_record import decode_decision
 from assay.journal.entries import EntryHead, EntryKind
 from assay.journal.ledger import Ledger
 from assay.journal.reader import read_journal
-from assay.records import Batch, Imported, Transaction
-from assay.serving.engine import Engine
+from assay.journal.stretch import decode_stretches
+from assay.records import EVENT, Batch, Imported, LabelReport, ResolvedLabel, Transaction
+from assay.serving.engine import LABELS_WAITING_MAX, Engine
 from assay.serving.ladder import Ladder
+from assay.serving.work import Release
 
 CLOCK = VirtualClock(1_800_000_000_000)
 ENCODER = Encoder(Tokeniser(bytes(32)), Rates("EUR"))
 POLICY = Policy.load('version = "1"\n[thresholds]\nreview = 0.5\n', ["amount_ref"])
+
+REPORT = LabelReport(0, 0, "t-1", True, CLOCK.now_ms(), "bank")
+LABEL = ResolvedLabel(0, 0, 3, True, CLOCK.now_ms(), np.zeros(1, EVENT))
 
 
 class Features:
@@ -223,6 +230,106 @@ def test_a_failed_disk_acknowledges_nothing_more(ledger: Ledger) -> None:
         assert "/secret/path" not in str(caught.value)
         with pytest.raises(UnavailableError):
             engine.submit(*row(2))
+        await asyncio.to_thread(engine.stop)
+
+    asyncio.run(main())
+
+
+class Surer:
+    """Finds everything as risky as it is told to."""
+
+    def __init__(self, score: float) -> None:
+        self.given = score
+
+    def score(self, features: np.ndarray) -> np.ndarray:
+        return np.full(len(features), self.given, np.float32)
+
+
+def release(ledger: Ledger, number: int) -> Release:
+    """Return a release whose model gives its number in hundredths."""
+
+    def decider(batch: Batch) -> None:
+        decide(batch, POLICY)
+
+    boot = replace(ledger.boots[ledger.boot], model=f"m-{number}", revision=number, cause="promote")
+    return Release(boot, Surer(number / 100), decider)
+
+
+def test_everything_keeps_its_order(ledger: Ledger, tmp_path: Path) -> None:
+    """What is admitted in an order is journalled in that order; each decision names the release
+    that decided it, and its answer, a repeat's too, is that release's.
+    """
+
+    async def main() -> list[Any]:
+        features = Features()
+        engine = engine_over(ledger, features)
+        engine.start(asyncio.get_running_loop())
+        features.gate.clear()
+        answers = [engine.submit(*row(0)), engine.submit(*row(1))]
+        labels = [engine.enter([REPORT, REPORT])]
+        for number in (1, 2, 3):
+            engine.switch(release(ledger, number))
+            answers += [engine.submit(*row(100 * number + i)) for i in range(12)]
+            labels.append(engine.enter([LABEL]))
+        features.gate.set()
+        answered = [await answer for answer in answers]
+        await asyncio.gather(*labels)
+        assert engine.in_force.revision == 3
+        counts = engine.counts()
+        assert (counts["label_reports"], counts["labels"], counts["switches"]) == (2, 3, 3)
+        assert [engine.submit(*row(i)) for i in (0, 100, 301)] == [answered[i] for i in (0, 2, 27)]
+        await asyncio.to_thread(engine.stop)
+        return [json.loads(answer) for answer in answered]
+
+    answered = asyncio.run(main())
+    (stretch,) = decode_stretches([*read_journal(tmp_path)], 0)
+    assert [report.arrival for report in stretch.reports] == [4, 5]
+    assert [switch.arrival for switch in stretch.switches] == [1, 6, 20, 34]
+    assert [label.arrival for label in stretch.labels] == [19, 33, 47]
+    assert stretch.boots.tolist() == [1] * 2 + [6] * 12 + [20] * 12 + [34] * 12
+    for decision, boot, score in zip(answered, stretch.boots, stretch.batch.scores, strict=True):
+        number = [1, 6, 20, 34].index(boot)
+        assert decision["model"] == ("m" if number == 0 else f"m-{number}")
+        assert decision["score"] == pytest.approx(score, abs=1e-6) == number / 100
+
+
+def test_too_many_labels_are_refused(ledger: Ledger) -> None:
+    """Beyond the bound a request with labels is refused, and those before it are not lost."""
+
+    async def main() -> None:
+        features = Features()
+        engine = engine_over(ledger, features)
+        engine.start(asyncio.get_running_loop())
+        features.gate.clear()
+        engine.submit(*row(1))
+        waiting = [engine.enter([REPORT]) for _ in range(LABELS_WAITING_MAX)]
+        with pytest.raises(UnavailableError, match="labels are waiting"):
+            engine.enter([REPORT])
+        waiting[3].cancel()
+        features.gate.set()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await engine.enter([REPORT])
+        assert engine.counts()["label_reports"] == LABELS_WAITING_MAX + 1
+        await asyncio.to_thread(engine.stop)
+
+    asyncio.run(main())
+
+
+def test_labels_are_refused_when_the_engine_fails(ledger: Ledger) -> None:
+    """A label behind a batch that fails is not accepted, nor is any later one."""
+
+    async def main() -> None:
+        features = Features(fail_at=1)
+        engine = engine_over(ledger, features)
+        engine.start(asyncio.get_running_loop())
+        features.gate.clear()
+        engine.submit(*row(1)).add_done_callback(lambda answer: answer.exception())
+        waiting = engine.enter([REPORT])
+        features.gate.set()
+        with pytest.raises(UnavailableError):
+            await waiting
+        with pytest.raises(UnavailableError):
+            engine.enter([REPORT])
         await asyncio.to_thread(engine.stop)
 
     asyncio.run(main())

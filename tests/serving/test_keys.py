@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from assay.clock import VirtualClock
 from assay.errors import SettingsError
-from assay.serving.keys import KeyRing, create_key, revoke_key
+from assay.serving.keys import KeyRing, create_key, internal_secret, revoke_key
 
 CLOCK = VirtualClock(1_700_000_000_000)
 
@@ -116,3 +116,39 @@ def test_writers_do_not_lose_each_others_keys(tmp_path: Path) -> None:
     for worker in workers:
         worker.join(20)
     assert sorted(KeyRing.load(path)._names.values()) == names
+
+
+def test_the_internal_key_is_made_once(tmp_path: Path) -> None:
+    """Every process gets the same internal key, which opens, and nobody can take its name."""
+    path = tmp_path / "api_keys.json"
+    secret = internal_secret(tmp_path, path, CLOCK)
+    assert internal_secret(tmp_path, path, CLOCK) == secret
+    assert KeyRing.load(path).check(f"Bearer {secret}") == "internal"
+    assert (tmp_path / "internal.key").stat().st_mode & 0o777 == 0o600
+    for refused in (
+        lambda: create_key(path, "internal", CLOCK),
+        lambda: revoke_key(path, "internal"),
+    ):
+        with pytest.raises(SettingsError, match="Assay's own"):
+            refused()
+    create_key(path, "checkout", CLOCK)
+    assert len(KeyRing.load(path)._names) == 2
+
+
+def test_a_lost_internal_key_is_replaced(tmp_path: Path) -> None:
+    """After its file is deleted a new one is made and the old secret opens nothing; one that
+    others may read, or that is damaged, is refused.
+    """
+    path = tmp_path / "api_keys.json"
+    old = internal_secret(tmp_path, path, CLOCK)
+    (tmp_path / "internal.key").unlink()
+    new = internal_secret(tmp_path, path, CLOCK)
+    ring = KeyRing.load(path)
+    assert (ring.check(f"Bearer {old}"), ring.check(f"Bearer {new}")) == (None, "internal")
+    (tmp_path / "internal.key").chmod(0o644)
+    with pytest.raises(SettingsError, match="others may read it"):
+        internal_secret(tmp_path, path, CLOCK)
+    (tmp_path / "internal.key").chmod(0o600)
+    (tmp_path / "internal.key").write_bytes(b"\xff")
+    with pytest.raises(SettingsError, match="is no key"):
+        internal_secret(tmp_path, path, CLOCK)

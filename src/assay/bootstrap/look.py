@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from assay.bootstrap.door import Door, make_encoder
 from assay.bootstrap.features import make_fold
 from assay.bootstrap.progress import Progress, quiet
-from assay.bootstrap.scorer import load_scoring, read_history
+from assay.bootstrap.rollout import Requests, first_scoring
+from assay.bootstrap.scorer import read_history
 from assay.clock import Clock, SystemClock
 from assay.journal.boot_record import BootRecord
 from assay.journal.reader import read_journal
@@ -19,9 +20,6 @@ from assay.records import EVENT, Action, Batch, Mode
 from assay.serving.arrival import flag_arrivals
 from assay.serving.ladder import Ladder
 from assay.workspace import Workspace
-
-if TYPE_CHECKING:
-    pass
 
 
 def look(
@@ -41,8 +39,9 @@ def look(
         ``action``, ``score``, ``mode``, ``reasons``, the versions, and ``features`` by name.
     """
     clock = clock or SystemClock()
-    scoring = load_scoring(workspace, model, rules_only=rules_only)
-    row, _ = Door(make_encoder(workspace)).admit(body)
+    requests = Requests(workspace.control)
+    scoring, _ = first_scoring(workspace, requests, model, rules_only=rules_only)
+    row, _ = Door(make_encoder(workspace), clock).admit(body)
     fold = make_fold(workspace, scoring.features)
     entries = read_journal(workspace.journal)
     first = next(entries, None)

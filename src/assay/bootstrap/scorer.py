@@ -8,111 +8,29 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import llvmlite.binding
 import msgspec
 
 import assay
-from assay.bootstrap.door import Door, make_encoder
-from assay.bootstrap.features import make_fold, workspace_features
+from assay.bootstrap.door import Door, internal_key, make_encoder
+from assay.bootstrap.features import make_fold
 from assay.bootstrap.progress import Progress, quiet
+from assay.bootstrap.rollout import Requests, first_scoring, release_loader
+from assay.bootstrap.scoring import Scoring
 from assay.clock import Clock, SystemClock
 from assay.datasets.table import History, TransactionTable
-from assay.decisions.decide import decide
-from assay.decisions.policy import Policy
-from assay.errors import (
-    BundleError,
-    PolicyError,
-)
-from assay.features.definitions import FeatureSet
 from assay.ingest import zones
-from assay.ingest.money import CURRENCIES
+from assay.ingest.encode import Encoder
 from assay.journal.boot_record import BootRecord
 from assay.journal.ledger import Ledger
 from assay.journal.reader import read_journal
-from assay.records import Batch
-from assay.scoring.bundle import Bundle
-from assay.scoring.keys import public_key
-from assay.scoring.scorer import Scorer
 from assay.serving.app import App
 from assay.serving.engine import Engine
 from assay.serving.keys import KeyRing
 from assay.serving.ladder import Ladder
+from assay.serving.rollout import Rollout
 from assay.workspace import Workspace
-
-if TYPE_CHECKING:
-    pass
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """A model, the features it was trained on, and the policy over both."""
-
-    features: FeatureSet
-    model: Scorer | None
-    model_id: str
-    policy: Policy
-
-    def decide(self, batch: Batch) -> None:
-        """Fill a batch's actions, reasons and modes."""
-        decide(batch, self.policy)
-
-
-def find_bundle(workspace: Workspace, name: str | None) -> Path:
-    """Return the folder of a bundle: the named one, else the newest version.
-
-    Raises
-    ------
-    BundleError
-        If there is none.
-    """
-    if name is not None:
-        if not (folder := workspace.models / name).is_dir():
-            known = ", ".join(sorted(p.name for p in workspace.models.glob("*-*"))) or "none yet"
-            raise BundleError(f"no model {name!r}; accepted: {known}")
-        return folder
-    folders = [p for p in workspace.models.glob("*-*.*.*") if p.is_dir()]
-    if not folders:
-        raise BundleError(
-            f"no model in {workspace.models}; train one with: assay train, "
-            "or decide by rules alone with: assay serve --rules-only"
-        )
-    return max(folders, key=lambda p: [int(n) for n in p.name.rsplit("-", 1)[1].split(".")])
-
-
-def load_scoring(
-    workspace: Workspace, model: str | None = None, *, rules_only: bool = False
-) -> Scoring:
-    """Load a model with its features and policy, checking that they belong together.
-
-    Raises
-    ------
-    BundleError, FeatureError, PolicyError
-        If one is missing or wrong; the message says what to do.
-    """
-    defined = workspace_features(workspace)
-    if rules_only:
-        return Scoring(defined, None, "none", _load_policy(workspace, defined))
-    bundle = Bundle.load(find_bundle(workspace, model), public_key(workspace.keys))
-    manifest = bundle.manifest
-    wanted = set(manifest.features)
-    features = FeatureSet(tuple(f for f in defined.features if f.name in wanted))
-    if features.digest != manifest.feature_set or features.names != tuple(manifest.features):
-        raise BundleError(
-            f"{manifest.model_id} was trained on feature set {manifest.feature_set[:12]}, "
-            f"features.py gives {features.digest[:12]}; restore features.py or train again"
-        )
-    return Scoring(features, Scorer(bundle), manifest.model_id, _load_policy(workspace, features))
-
-
-def _load_policy(workspace: Workspace, features: FeatureSet) -> Policy:
-    if not workspace.policy.is_file():
-        raise PolicyError(
-            f"{workspace.policy} is missing; accepted: a policy, assay train writes a first one"
-        )
-    text = workspace.policy.read_text(encoding="utf-8")
-    return Policy.load(text, features.names, {code: c.number for code, c in CURRENCIES.items()})
 
 
 def runtime_digest(workspace: Workspace) -> str:
@@ -143,6 +61,8 @@ class RunningScorer:
     ledger: Ledger
     scoring: Scoring
     recovered: int
+    rollout: Rollout | None
+    """Takes up requests for another model, once started; None if the model is pinned."""
 
 
 def build_scorer(
@@ -165,8 +85,9 @@ def build_scorer(
     """
     clock = clock or SystemClock()
     settings = workspace.settings
-    keys = KeyRing.load(workspace.api_keys)
-    scoring = load_scoring(workspace, model, rules_only=rules_only)
+    keys = _load_keys(workspace)
+    requests = Requests(workspace.control)
+    scoring, revision = first_scoring(workspace, requests, model, rules_only=rules_only)
     encoder = make_encoder(workspace)
     ledger = Ledger(
         workspace.journal,
@@ -183,17 +104,7 @@ def build_scorer(
     recovered = ledger.recover(
         len(history.events) + 1, fold, lambda rows: progress("fold the journal", rows, rows)
     )
-    boot = BootRecord(
-        model=scoring.model_id,
-        policy=scoring.policy.id,
-        feature_set=scoring.features.digest[:16],
-        runtime=runtime_digest(workspace),
-        fx=encoder.rates.version,
-        time_zones=zones.VERSION,
-        dataset=history.snapshot,
-        arms=("champion",),
-        reasons=scoring.policy.reasons,
-    )
+    boot = _first_boot(workspace, scoring, revision, encoder, history)
     ledger.start(boot)
     engine = Engine(
         features=fold,
@@ -206,11 +117,49 @@ def build_scorer(
         batch_rows_max=settings.batch_rows_max,
         queue_rows_max=settings.queue_rows_max,
     )
-    versions = {"model": boot.model, "policy": boot.policy, "feature_set": boot.feature_set}
-    app = App(
-        engine, Door(encoder), keys, body_bytes_max=settings.body_bytes_max, versions=versions
+    rollout = Rollout(
+        requests.newest,
+        release_loader(workspace, scoring, boot, rules_only=rules_only),
+        engine.switch,
+        (revision, scoring.model_id),
+        clock,
     )
-    return RunningScorer(app, engine, ledger, scoring, recovered)
+    app = App(
+        engine,
+        Door(encoder, clock),
+        keys,
+        body_bytes_max=settings.body_bytes_max,
+        refused=lambda: rollout.refused,
+        rules_only=rules_only,
+        started_ms=clock.now_ms(),
+    )
+    # A model that was named on the command line stays, whatever is asked for.
+    polling = None if model is not None else rollout
+    return RunningScorer(app, engine, ledger, scoring, recovered, polling)
+
+
+def _first_boot(
+    workspace: Workspace, scoring: Scoring, revision: int, encoder: Encoder, history: History
+) -> BootRecord:
+    return BootRecord(
+        model=scoring.model_id,
+        policy=scoring.policy.id,
+        feature_set=scoring.features.digest[:16],
+        runtime=runtime_digest(workspace),
+        fx=encoder.rates.version,
+        time_zones=zones.VERSION,
+        dataset=history.snapshot,
+        arms=("champion",),
+        reasons=scoring.policy.reasons,
+        revision=revision,
+    )
+
+
+def _load_keys(workspace: Workspace) -> KeyRing:
+    """Return the keys in force, the internal one among them."""
+    KeyRing.load(workspace.api_keys)  # refuses a workspace that nobody could ask
+    internal_key(workspace)
+    return KeyRing.load(workspace.api_keys)
 
 
 def read_history(workspace: Workspace, base: str | None) -> History:

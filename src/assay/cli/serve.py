@@ -17,7 +17,12 @@ def serve(
     workspace: Annotated[
         Path, typer.Option("--workspace", "-w", help="Workspace folder.")
     ] = Path(),
-    model: Annotated[str | None, typer.Option(help="Model version; the newest by default.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Model version, pinned; by default the one asked for last, else the newest."
+        ),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
     rules_only: Annotated[
@@ -31,6 +36,7 @@ def serve(
 
     After a crash or kill it recovers by itself: the history is folded, then the journal.
     """
+    from assay.bootstrap.run import announce, withdraw
     from assay.bootstrap.scorer import build_scorer, left_out_rows
     from assay.serving import server
     from assay.workspace import Workspace
@@ -48,6 +54,9 @@ def serve(
     url = f"http://{at}:{listen_port}"
 
     def ready() -> None:
+        if scorer.rollout is not None:
+            scorer.rollout.start()
+        announce(opened, "scorer", url)
         if as_json:
             line = {"url": url, "recovered": scorer.recovered, "cut_bytes": scorer.ledger.cut_bytes}
             sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
@@ -58,7 +67,12 @@ def serve(
                 f"{scorer.recovered:,} decisions recovered"
             )
 
-    failure = server.serve(scorer.app, scorer.engine, settings.host, listen_port, ready)
+    try:
+        failure = server.serve(scorer.app, scorer.engine, settings.host, listen_port, ready)
+    finally:
+        withdraw(opened, "scorer")
+    if scorer.rollout is not None:
+        scorer.rollout.stop()
     scorer.ledger.close()
     if failure is not None:
         sys.exit(f"assay: the scorer stopped: {failure}")

@@ -23,6 +23,10 @@ class BootRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
         Names of the arms, by number.
     reasons : tuple of (str, str)
         Code and sentence of each reason, by number; 0 is none.
+    revision : int
+        Of the request that put the model in force; 0 without one.
+    cause : str
+        ``start``, ``promote`` or ``rollback``.
     """
 
     model: str
@@ -34,6 +38,8 @@ class BootRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     dataset: str
     arms: tuple[str, ...] = ()
     reasons: tuple[tuple[str, str], ...] = ()
+    revision: int = 0
+    cause: str = "start"
 
     def encode(self, arrival: int, arrival_ms: int) -> bytes:
         """Return the payload."""

@@ -78,7 +78,20 @@ DIGEST_AT: Final = _BODY_AT + SALT_BYTES + 8
 EVENT_END: Final = DIGEST_AT + 8 + EVENT.itemsize
 
 
-class _WithId(Struct):
+COUNT_AT: Final = _BODY_AT + SALT_BYTES
+"""Where the number of features stands in a payload, two bytes."""
+
+
+@lru_cache(maxsize=8)
+def fixed_dtype(n_features: int) -> np.dtype[np.void]:
+    """Return the layout of a payload but for its end, the canonical transaction."""
+    envelope = ("envelope", "u1", (len(_ENVELOPE),))
+    return np.dtype([("public", PUBLIC), envelope, ("body", _body_dtype(n_features))])
+
+
+class WithId(Struct):
+    """What is read of a canonical transaction to know which it is."""
+
     transaction_id: str
 
 
@@ -126,7 +139,7 @@ class DecisionRecord(Struct, frozen=True, eq=False):
     @property
     def transaction_id(self) -> str:
         """The caller's id, from the canonical transaction."""
-        return msgspec.json.decode(self.canonical, type=_WithId).transaction_id
+        return msgspec.json.decode(self.canonical, type=WithId).transaction_id
 
 
 def stream_name(stream: bytes) -> str:

@@ -16,10 +16,12 @@ from assay.journal.frames import PAYLOAD_VERSION
 
 
 class EntryKind(IntEnum):
-    """What a payload holds. 0 is the head of a group; 3 to 15 are kept for other inputs."""
+    """What a payload holds. 0 is the head of a group; 5 to 15 are kept for other inputs."""
 
     boot = 1
     decision = 2
+    label_report = 3
+    label = 4
 
 
 class EntryHead(NamedTuple):
@@ -69,6 +71,13 @@ class EntryHead(NamedTuple):
                 f"a record of {len(payload)} bytes has a public part of {head.public_bytes}"
             )
         return head
+
+    def unknown(self) -> JournalError:
+        """Return the error for a kind that this version does not know."""
+        return JournalError(
+            f"record {self.arrival} has kind {self.kind}, which this version does not know; "
+            "accepted: the version that wrote it, or a newer one"
+        )
 
 
 _HEAD: Final = Struct("<BBHIQq")

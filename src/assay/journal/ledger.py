@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.clock import Clock
-from assay.errors import JournalError
 from assay.journal.boot_record import BootRecord
 from assay.journal.decision_record import (
     SALT_BYTES,
@@ -22,15 +23,21 @@ from assay.journal.decision_record import (
 )
 from assay.journal.entries import EntryHead, EntryKind, leaf_of
 from assay.journal.idempotency import NEW, IdempotencyTable
+from assay.journal.label_record import encode_label, encode_report
 from assay.journal.log import Log
 from assay.journal.recovery import scan_events
-from assay.records import Batch, Events
+from assay.records import Batch, Events, LabelReport, ResolvedLabel
+
+_LABELS: Final = (EntryKind.label_report, EntryKind.label)
+
+Decided = tuple[int, Batch, Sequence[bytes], NDArray[np.uint64]]
+"""Arrival of the boot record in force, n decisions, their canonical transactions and digests."""
 
 
 class Ledger:
     """One scorer's stream: its log, the ids it remembers, and the versions in force.
 
-    One thread commits; any thread finds.
+    One thread numbers (`stamp`, `enter`, `switch`), one commits in that order; any finds.
 
     Parameters
     ----------
@@ -112,12 +119,10 @@ class Ledger:
         for part in scan_events(self._log.scan()):
             for _, payload in part.others:
                 head = EntryHead.decode(payload)
-                if head.kind != EntryKind.boot:
-                    raise JournalError(
-                        f"record {head.arrival} has kind {head.kind}, which this version does not "
-                        "know; accepted: the version that wrote it, or a newer one"
-                    )
-                self.boots[head.arrival] = BootRecord.decode(payload)
+                if head.kind == EntryKind.boot:
+                    self.boots[head.arrival] = BootRecord.decode(payload)
+                elif head.kind not in _LABELS:
+                    raise head.unknown()
                 self._seen(head.arrival, head.arrival_ms)
             events = part.events
             if len(events):
@@ -130,12 +135,29 @@ class Ledger:
 
     def start(self, boot: BootRecord) -> None:
         """Write the versions that are in force from here on, durably."""
-        arrival = self.next_arrival
-        self._seen(arrival, self._clock.now_ms())
-        self._log.append([boot.encode(arrival, self.last_arrival_ms)])
+        self.boot, payloads = self.switch(boot, self._clock.now_ms())
+        self._log.append(payloads)
         self._log.sync()
+
+    def switch(self, boot: BootRecord, now_ms: int) -> tuple[int, list[bytes]]:
+        """Return arrival and payload of a boot record, to be committed ahead of its decisions."""
+        arrival = self.next_arrival
+        self._seen(arrival, now_ms)
         self.boots[arrival] = boot
-        self.boot = arrival
+        return arrival, [boot.encode(arrival, self.last_arrival_ms)]
+
+    def enter(self, labels: Sequence[LabelReport | ResolvedLabel], now_ms: int) -> list[bytes]:
+        """Give labels their arrival and return their payloads; called in the order of commits."""
+        first = self.next_arrival
+        self._seen(first + len(labels) - 1, now_ms)
+        salts = os.urandom(SALT_BYTES * len(labels))
+        return [
+            _encode(
+                replace(label, arrival=first + i, arrival_ms=self.last_arrival_ms),
+                salts[i * SALT_BYTES : (i + 1) * SALT_BYTES],
+            )
+            for i, label in enumerate(labels)
+        ]
 
     def stamp(self, events: Events, now_ms: int) -> None:
         """Give a batch its arrival numbers and time; called in the order of commits."""
@@ -145,13 +167,16 @@ class Ledger:
         events["arrival"] = np.arange(start, start + n, dtype=np.uint64)
         events["arrival_ms"] = self.last_arrival_ms
 
-    def commit(
-        self, batches: Sequence[tuple[Batch, Sequence[bytes], NDArray[np.uint64]]]
-    ) -> list[list[bytes]]:
-        """Write decided batches with one sync, and return the leaf of each decision.
+    def commit(self, parts: Sequence[Decided | list[bytes]]) -> list[list[bytes]]:
+        """Write decided batches and other payloads, in order, with one sync.
 
-        When this returns, the decisions survive the end of the process and of the machine's
-        power; only then may they be answered.
+        When this returns, they survive the end of the process and of the machine's power; only
+        then may they be answered.
+
+        Returns
+        -------
+        list of list of bytes
+            The leaf of each decision of each part; none for other payloads.
 
         Raises
         ------
@@ -160,23 +185,24 @@ class Ledger:
         """
         payloads: list[bytes] = []
         leaves: list[list[bytes]] = []
-        for batch, canonicals, digests in batches:
-            encoded, hashes = encode_decisions(
-                batch,
-                canonicals,
-                digests,
-                boot=self.boot,
-                salts=os.urandom(SALT_BYTES * len(batch)),
-            )
+        begins: list[int] = []
+        for part in parts:
+            begins.append(len(payloads))
+            if isinstance(part, list):
+                payloads += part
+                leaves.append([])
+                continue
+            boot, batch, canonicals, digests = part
+            salts = os.urandom(SALT_BYTES * len(batch))
+            encoded, hashes = encode_decisions(batch, canonicals, digests, boot=boot, salts=salts)
             payloads += encoded
             leaves.append(hashes)
         positions = np.array(self._log.append(payloads), np.int64)
         self._log.sync()
-        start = 0
-        for batch, _, digests in batches:
-            stop = start + len(batch)
-            self._remember(batch.events, digests, positions[start:stop])
-            start = stop
+        for part, begin in zip(parts, begins, strict=True):
+            if not isinstance(part, list):
+                _, batch, _, digests = part
+                self._remember(batch.events, digests, positions[begin : begin + len(batch)])
         return leaves
 
     def find(
@@ -216,3 +242,9 @@ class Ledger:
         self, events: Events, digests: NDArray[np.uint64], positions: NDArray[np.int64]
     ) -> None:
         self._ids.insert_many(events["transaction"], digests, positions, events["arrival_ms"])
+
+
+def _encode(label: LabelReport | ResolvedLabel, salt: bytes) -> bytes:
+    if isinstance(label, LabelReport):
+        return encode_report(label, salt)
+    return encode_label(label, salt)

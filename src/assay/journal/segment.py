@@ -118,10 +118,13 @@ class _UnsoundError(Exception):
 
 
 def _groups(
-    file: BinaryIO, end: int, from_offset: int
+    file: BinaryIO, end: int, from_offset: int, start: int = SEGMENT_HEAD_BYTES
 ) -> Iterator[tuple[int, list[tuple[int, bytes]]]]:
-    """Yield each group's end and its records, from the first that reaches past `from_offset`."""
-    at = SEGMENT_HEAD_BYTES
+    """Yield each group's end and its records, from the first that reaches past `from_offset`.
+
+    Looking begins at `start`, where a group does.
+    """
+    at = start
     file.seek(at)
     while at < end:
         head = decode_group_head(file.read(min(GROUP_HEAD_BYTES, end - at)))
@@ -168,6 +171,51 @@ def read_records(
                 yield from records
     except _UnsoundError as bad:
         raise _damage(name, bad) from None
+
+
+def read_groups(
+    file: BinaryIO, name: str, start: int, end: int, *, last: bool
+) -> Iterator[tuple[int, list[tuple[int, bytes]]]]:
+    """Yield (end, records) of every group from `start`, where one begins, to `end`.
+
+    In the last segment an unfinished write ends them.
+
+    Raises
+    ------
+    JournalError
+        At the first damage; it names the file and the offset.
+    """
+    try:
+        yield from _groups(file, end, start, start)
+    except _UnsoundError as bad:
+        file.seek(bad.group)
+        if not last or not _is_unfinished(file.read(end - bad.group), bad.group):
+            raise _damage(name, bad) from None
+
+
+def group_start(file: BinaryIO, name: str, offset: int, end: int) -> int:
+    """Return where the group begins that holds an offset, at which a group or a record begins.
+
+    Raises
+    ------
+    JournalError
+        If what lies before the offset is damaged; it names the file and the offset.
+    """
+    file.seek(offset)
+    # No record is as short as a group's head, so the two cannot be taken for each other.
+    if offset >= end or decode_group_head(file.read(GROUP_HEAD_BYTES)):
+        return offset
+    at = SEGMENT_HEAD_BYTES
+    while at < offset:
+        file.seek(at)
+        head = decode_group_head(file.read(GROUP_HEAD_BYTES))
+        if head is None:
+            raise _damage(name, _UnsoundError(at, at, "a group's head is not sound"))
+        stop = at + GROUP_HEAD_BYTES + head.body_bytes
+        if stop > offset:
+            return at
+        at = stop
+    return at
 
 
 def sound_end(file: BinaryIO, name: str, end: int) -> int:

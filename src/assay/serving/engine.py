@@ -10,21 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from assay.clock import Clock
 from assay.errors import ConflictError, UnavailableError
-from assay.records import EVENT, Action, Batch, Events, Flag, Imported, Mode
+from assay.records import EVENT, Batch, Events, Imported, LabelReport, ResolvedLabel
 from assay.serving.answers import Answers
 from assay.serving.arrival import flag_arrivals
+from assay.serving.counters import Counters
 from assay.serving.ladder import Ladder
 from assay.serving.ports import Features, Ledger, Versions
+from assay.serving.work import DecidedBatch, Entered, Labels, Pending, Release
 
 log = logging.getLogger("assay.serving")
 
@@ -32,31 +32,8 @@ _FAILED = "the scorer has failed and is stopping; send the transaction again aft
 
 _HASH_AT = EVENT.fields["transaction"][1] if EVENT.fields else 0
 
-
-@dataclass(slots=True, eq=False)
-class Pending:
-    """A transaction on its way to an answer."""
-
-    row: Imported
-    digest: int
-    answers: list[asyncio.Future[bytes]]
-    """One for each request that waits: one that goes away must not cancel another's."""
-
-
-@dataclass(slots=True)
-class Counters:
-    """What the engine has done since it started."""
-
-    decisions: int = 0
-    batches: int = 0
-    commits: int = 0
-    repeats: int = 0
-    conflicts: int = 0
-    refused: int = 0
-    late: int = 0
-    future: int = 0
-    actions: NDArray[np.int64] = field(default_factory=lambda: np.zeros(4, np.int64))
-    modes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(4, np.int64))
+LABELS_WAITING_MAX = 64
+"""Most requests with labels between admission and answer."""
 
 
 class Engine:
@@ -76,6 +53,11 @@ class Engine:
         How far behind shard time an event is late.
     batch_rows_max, queue_rows_max : int
         Most rows in one pass, and most rows between admission and answer.
+
+    Attributes
+    ----------
+    in_force : Versions
+        The newest that are on the disk.
     """
 
     def __init__(
@@ -97,11 +79,14 @@ class Engine:
             arrival: Answers(versions, ledger.decision_id) for arrival, versions in boots.items()
         }
         self._boot = boot
+        self.in_force = boots[boot]
         self._batch_rows_max, self._queue_rows_max = batch_rows_max, queue_rows_max
         self._shard_time_ms = features.shard_time_ms
-        self._arrived: SimpleQueue[Pending | None] = SimpleQueue()
-        self._decided: SimpleQueue[tuple[list[Pending], Batch] | None] = SimpleQueue()
+        self._arrived: SimpleQueue[Pending | Labels | Release | None] = SimpleQueue()
+        self._held: list[Labels | Release | None] = []
+        self._decided: SimpleQueue[DecidedBatch | Entered | None] = SimpleQueue()
         self._waiting: dict[str, Pending] = {}
+        self._labels: set[Labels] = set()
         self._threads: list[threading.Thread] = []
         self.counters = Counters()
         self.failure: str | None = None
@@ -170,20 +155,46 @@ class Engine:
         self._arrived.put(pending)
         return answer
 
+    def enter(self, rows: Sequence[LabelReport] | Sequence[ResolvedLabel]) -> asyncio.Future[None]:
+        """Admit at least one label; the future is done when all are durable.
+
+        Raises
+        ------
+        UnavailableError
+            If too much is waiting, or the journal has failed.
+        """
+        if self.failure is not None:
+            raise UnavailableError(_FAILED)
+        if len(self._labels) >= LABELS_WAITING_MAX:
+            self.counters.refused += 1
+            raise UnavailableError(
+                f"{len(self._labels)} requests with labels are waiting; send this one again shortly"
+            )
+        labels = Labels(rows, self._loop.create_future())
+        self._labels.add(labels)
+        self._arrived.put(labels)
+        return labels.durable
+
+    def switch(self, release: Release) -> None:
+        """Let a release decide from the next batch on; any thread may call it."""
+        self._arrived.put(release)
+
     def counts(self) -> dict[str, Any]:
         """Return what was done since the start, as builtins."""
-        counted = asdict(self.counters)
         entities, events = self._features.refused
         return {
-            **{name: n for name, n in counted.items() if isinstance(n, int)},
-            "actions": {a.name: int(self.counters.actions[a]) for a in Action},
-            "modes": {m.name: int(self.counters.modes[m]) for m in Mode},
+            **self.counters.document(),
             "failures": self._ladder.failures,
             "waiting": len(self._waiting),
             "entities_refused": entities,
             "entity_events_refused": events,
             **self._ledger.counts(),
         }
+
+    @property
+    def next_arrival(self) -> int:
+        """The number that the next input gets."""
+        return self._ledger.next_arrival
 
     def _check_same(self, digest: int, earlier: int) -> None:
         if digest != earlier:
@@ -193,40 +204,61 @@ class Engine:
                 "or a new id"
             )
 
-    def _deliver(self, answered: list[tuple[Pending, bytes]]) -> None:
+    def _deliver(self, answered: list[tuple[Pending, bytes]], labels: list[Labels]) -> None:
         for pending, answer in answered:
             del self._waiting[pending.row.public_id]
             for waiter in pending.answers:
                 if not waiter.done():
                     waiter.set_result(answer)
+        for entered in labels:
+            self._labels.discard(entered)
+            if not entered.durable.done():
+                entered.durable.set_result(None)
 
     def _fail_waiting(self) -> None:
         error = UnavailableError(_FAILED)
+        waiters: list[asyncio.Future[Any]] = [labels.durable for labels in self._labels]
         for pending in self._waiting.values():
-            for waiter in pending.answers:
-                if not waiter.done():
-                    waiter.set_exception(error)
+            waiters += pending.answers
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
         self._waiting.clear()
+        self._labels.clear()
         self.on_failure()
 
     # --- compute thread -------------------------------------------------------------------------
 
     def _compute(self) -> None:
-        while (batch := self._next()) is not None:
-            events = np.frombuffer(b"".join([p.row.event for p in batch]), EVENT).copy()
-            self._decided.put((batch, self.decide(events)))
+        while (work := self._next()) is not None:
+            if isinstance(work, list):
+                events = np.frombuffer(b"".join([p.row.event for p in work]), EVENT).copy()
+                batch = self.decide(events)
+                self._decided.put(DecidedBatch(self._boot, work, batch))
+            elif isinstance(work, Labels):
+                payloads = self._ledger.enter(work.rows, self._clock.now_ms())
+                self._decided.put(Entered(work, payloads))
+            else:
+                self._use(work)
 
-    def _next(self) -> list[Pending] | None:
-        """Wait for a first row, then take what else has arrived."""
-        first = self._arrived.get()
-        if first is None:
-            return None
+    def _use(self, release: Release) -> None:
+        """Decide by a release from here on; its boot record is committed ahead of all that."""
+        self._boot, payloads = self._ledger.switch(release.versions, self._clock.now_ms())
+        self._answers[self._boot] = Answers(release.versions, self._ledger.decision_id)
+        self._ladder.use(release.model, release.decider)
+        self._decided.put(Entered(release, payloads))
+
+    def _next(self) -> list[Pending] | Labels | Release | None:
+        """Wait for what comes next; if it is a transaction, take those that follow it as well."""
+        first = self._held.pop() if self._held else self._arrived.get()
+        if not isinstance(first, Pending):
+            return first
         batch = [first]
         try:
             while len(batch) < self._batch_rows_max:
                 following = self._arrived.get_nowait()
-                if following is None:
-                    self._arrived.put(None)
+                if not isinstance(following, Pending):
+                    self._held.append(following)
                     break
                 batch.append(following)
         except Empty:
@@ -254,33 +286,29 @@ class Engine:
             if last:
                 return
 
-    def _commit(self, group: list[tuple[list[Pending], Batch]]) -> None:
-        leaves = self._ledger.commit(
-            [
-                (
-                    batch,
-                    [p.row.canonical for p in pendings],
-                    np.array([p.digest for p in pendings], np.uint64),
-                )
-                for pendings, batch in group
-            ]
-        )
-        answered = [
-            answer
-            for (pendings, batch), hashes in zip(group, leaves, strict=True)
-            for answer in self._answer(pendings, batch, hashes)
-        ]
-        self._count(group)
-        self._loop.call_soon_threadsafe(self._deliver, answered)
+    def _commit(self, group: list[DecidedBatch | Entered]) -> None:
+        leaves = self._ledger.commit([work.part() for work in group])
+        answered: list[tuple[Pending, bytes]] = []
+        labels: list[Labels] = []
+        self.counters.commits += 1
+        for work, hashes in zip(group, leaves, strict=True):
+            if isinstance(work, DecidedBatch):
+                answered += self._answer(work, hashes)
+                self.counters.count_batch(work.batch)
+            elif isinstance(work.source, Labels):
+                labels.append(work.source)
+                self.counters.count_labels(work.source)
+            else:
+                self.in_force = work.source.versions
+                self.counters.switches += 1
+        self._loop.call_soon_threadsafe(self._deliver, answered, labels)
 
-    def _answer(
-        self, pendings: list[Pending], batch: Batch, leaves: list[bytes]
-    ) -> list[tuple[Pending, bytes]]:
-        render = self._answers[self._boot].render
+    def _answer(self, work: DecidedBatch, leaves: list[bytes]) -> list[tuple[Pending, bytes]]:
+        render, batch = self._answers[work.boot].render, work.batch
         return [
             (pending, render(pending.row.public_id, arrival, score, action, mode, reasons, leaf))
             for pending, arrival, score, action, mode, reasons, leaf in zip(
-                pendings,
+                work.pendings,
                 batch.events["arrival"].tolist(),
                 batch.scores.tolist(),
                 batch.actions.tolist(),
@@ -290,18 +318,6 @@ class Engine:
                 strict=True,
             )
         ]
-
-    def _count(self, group: list[tuple[list[Pending], Batch]]) -> None:
-        counters = self.counters
-        counters.commits += 1
-        for _, batch in group:
-            counters.batches += 1
-            counters.decisions += len(batch)
-            flags = batch.events["flags"]
-            counters.late += int((flags == Flag.late).sum())
-            counters.future += int((flags == Flag.future).sum())
-            counters.actions += np.bincount(batch.actions, minlength=4)
-            counters.modes += np.bincount(batch.modes, minlength=4)
 
     def _guard(self, work: Callable[[], None], after: Callable[[], None]) -> None:
         """Run a thread; if it dies, admit nothing more: what it held can no longer be trusted."""

@@ -28,6 +28,9 @@ from assay.clock import Clock
 from assay.errors import SettingsError
 
 PREFIX: Final = "ak_"
+INTERNAL: Final = "internal"
+"""Name of the key by which Assay's own processes know each other; people cannot take it."""
+
 _SCHEME: Final = "Bearer "
 _HEADER_LENGTH: Final = len(_SCHEME) + len(PREFIX) + 43  # 32 bytes in base64 without padding
 
@@ -105,12 +108,13 @@ def create_key(path: Path, name: str, clock: Clock) -> str:
     Raises
     ------
     SettingsError
-        If the name is taken or malformed, or the file is damaged.
+        If the name is taken, reserved or malformed, or the file is damaged.
     """
     if not re.fullmatch("[a-z0-9_-]{1,64}", name):
         raise SettingsError(
             "the key's name is malformed; accepted: 1 to 64 of a-z, 0-9, '-' and '_'"
         )
+    _check_free(name)
     secret = PREFIX + secrets.token_urlsafe(32)
     digest = hashlib.sha256(secret.encode()).hexdigest()
     with _locked(path):
@@ -129,8 +133,9 @@ def revoke_key(path: Path, name: str) -> None:
     Raises
     ------
     SettingsError
-        If no key has this name, or the file is missing or damaged.
+        If no key has this name, it is reserved, or the file is missing or damaged.
     """
+    _check_free(name)
     with _locked(path):
         keys = _read(path).keys
         left = tuple(key for key in keys if key.name != name)
@@ -138,6 +143,49 @@ def revoke_key(path: Path, name: str) -> None:
             names = ", ".join(key.name for key in keys) or "none, there is no key"
             raise SettingsError(f"no key named {name!r}; accepted: {names}")
         _write(path, left)
+
+
+def internal_secret(folder: Path, keys: Path, clock: Clock) -> str:
+    """Return the secret of the internal key; the first call makes it and adds it to the keys.
+
+    Parameters
+    ----------
+    folder : Path
+        Where ``internal.key`` lies, readable by its owner only.
+    keys : Path
+        The key file.
+    clock : Clock
+        Dates the key.
+
+    Raises
+    ------
+    SettingsError
+        If either file is damaged, or others may read the secret.
+    """
+    path = folder / f"{INTERNAL}.key"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        durable.write_once(path, (PREFIX + secrets.token_urlsafe(32)).encode())
+    secret = path.read_text("latin-1")
+    if not re.fullmatch(PREFIX + "[A-Za-z0-9_-]{43}", secret) or path.stat().st_mode & 0o077:
+        raise SettingsError(
+            f"{path} is no key, or others may read it; accepted: the file that Assay made, mode "
+            "0600; delete it for a new one, and restart what runs"
+        )
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    with _locked(keys):
+        present = _read(keys).keys if keys.exists() else ()
+        if not any(key.name == INTERNAL and key.sha256 == digest for key in present):
+            others = (key for key in present if key.name != INTERNAL)
+            _write(keys, (*others, _Key(INTERNAL, f"k_{digest[:8]}", digest, clock.now_ms())))
+    return secret
+
+
+def _check_free(name: str) -> None:
+    if name == INTERNAL:
+        raise SettingsError(
+            f"the key {name!r} is Assay's own and is made by itself; accepted: another name"
+        )
 
 
 def _read(path: Path) -> _File:

@@ -43,6 +43,10 @@ class Ladder:
         self._told_ms = {"model": 0, "rules": 0}
         self.failures = {"model": 0, "rules": 0}
 
+    def use(self, model: Model | None, decider: Decider) -> None:
+        """Let another model and policy answer from the next batch on."""
+        self._model, self._decider = model, decider
+
     def __call__(self, batch: Batch) -> Batch:
         """Decide a batch in place and return it."""
         scored = np.isin(batch.events["kind"], SCORED_KINDS)

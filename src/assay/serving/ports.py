@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.records import Batch, Events, Imported
+from assay.records import Batch, Events, Imported, LabelReport, ResolvedLabel
+
+Decided = tuple[int, Batch, Sequence[bytes], NDArray[np.uint64]]
+"""Arrival of the boot record in force, n decisions, their canonical transactions and digests."""
 
 
 class Door(Protocol):
@@ -21,6 +24,26 @@ class Door(Protocol):
         ------
         InputError
             If the body is not an acceptable transaction.
+        """
+        ...
+
+    def reports(self, body: bytes, source: str) -> list[LabelReport]:
+        """Return the labels of a body: one, or an array; `source` brought them.
+
+        Raises
+        ------
+        InputError
+            If one of them is not acceptable.
+        """
+        ...
+
+    def resolved(self, body: bytes) -> list[ResolvedLabel]:
+        """Return the labels of a body that were matched with their transactions.
+
+        Raises
+        ------
+        InputError
+            If one of them is not acceptable.
         """
         ...
 
@@ -132,6 +155,11 @@ class Versions(Protocol):
         ...
 
     @property
+    def revision(self) -> int:
+        """Of the request that put the model in force; 0 without one."""
+        ...
+
+    @property
     def arms(self) -> tuple[str, ...]:
         """Names of the arms, by number."""
         ...
@@ -145,14 +173,25 @@ class Versions(Protocol):
 class Ledger(Protocol):
     """The journal, as the engine uses it."""
 
+    @property
+    def next_arrival(self) -> int:
+        """The number that the next input gets."""
+        ...
+
     def stamp(self, events: Events, now_ms: int) -> None:
         """Give a batch its arrival numbers and time."""
         ...
 
-    def commit(
-        self, batches: Sequence[tuple[Batch, Sequence[bytes], NDArray[np.uint64]]]
-    ) -> list[list[bytes]]:
-        """Write batches durably and return the leaf of each decision."""
+    def enter(self, labels: Sequence[LabelReport | ResolvedLabel], now_ms: int) -> list[bytes]:
+        """Give labels their arrival and return their payloads."""
+        ...
+
+    def switch(self, boot: Any, now_ms: int) -> tuple[int, list[bytes]]:
+        """Give versions their arrival; return it and the payload that says so."""
+        ...
+
+    def commit(self, parts: Sequence[Decided | list[bytes]]) -> list[list[bytes]]:
+        """Write batches and payloads durably, in order; return the leaves of each part."""
         ...
 
     def find(

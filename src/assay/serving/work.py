@@ -1,0 +1,65 @@
+"""What stands in the engine's queues: transactions, labels and releases, in one order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from assay.records import Batch, Imported, LabelReport, ResolvedLabel
+from assay.serving.ports import Decided, Decider, Model, Versions
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """A transaction on its way to an answer."""
+
+    row: Imported
+    digest: int
+    answers: list[asyncio.Future[bytes]]
+    """One for each request that waits: one that goes away must not cancel another's."""
+
+
+@dataclass(slots=True, eq=False)
+class Labels:
+    """Labels of one request on their way to the disk."""
+
+    rows: Sequence[LabelReport] | Sequence[ResolvedLabel]
+    durable: asyncio.Future[None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Release:
+    """What shall decide from here on."""
+
+    versions: Versions
+    model: Model | None
+    decider: Decider
+
+
+@dataclass(slots=True, eq=False)
+class DecidedBatch:
+    """Decided, and not yet on the disk."""
+
+    boot: int
+    pendings: list[Pending]
+    batch: Batch
+
+    def part(self) -> Decided:
+        """Return what the ledger commits."""
+        digests = np.array([pending.digest for pending in self.pendings], np.uint64)
+        return self.boot, self.batch, [pending.row.canonical for pending in self.pendings], digests
+
+
+@dataclass(slots=True, eq=False)
+class Entered:
+    """Labels or a release that have their arrival, and are not yet on the disk."""
+
+    source: Labels | Release
+    payloads: list[bytes]
+
+    def part(self) -> list[bytes]:
+        """Return what the ledger commits."""
+        return self.payloads
