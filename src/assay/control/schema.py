@@ -157,7 +157,7 @@ LABELS: Final = Table(
     "labels",
     METADATA,
     Column("report", BigInteger, primary_key=True),  # arrival number of the report
-    Column("transaction_id", String(128), nullable=False),
+    Column("transaction_id", String(128), nullable=False, index=True),
     Column("fraud", Boolean, nullable=False),
     _ms("reported_ms"),  # as the reporter says
     _ms("arrived_ms"),  # wall time

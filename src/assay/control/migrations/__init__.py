@@ -1,0 +1,1 @@
+"""Steps of the control database's schema, oldest first, run by Alembic."""

@@ -1,0 +1,1 @@
+"""Keeps the processes of a workspace running: starts, watches, restarts and stops them."""
