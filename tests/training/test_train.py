@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from small_world import World
 
 from assay.clock import VirtualClock
 from assay.errors import BundleError, TrainingError
-from assay.records import DAY_MS, SCORED_KINDS, empty_events
+from assay.records import DAY_MS, SCORED_KINDS, Flag, empty_events
 from assay.scoring.bundle import Bundle, write_bundle
 from assay.scoring.keys import public_key, signing_key
 from assay.scoring.scorer import Scorer
@@ -21,6 +22,19 @@ HANDBOOK = Path(__file__).parents[3] / "shared/data/handbook/transactions.parque
 FEATURE_SET = "ab" * 32
 
 Trained = tuple[Path, TrainingResult, list[tuple[str, float]]]
+
+
+def grids(
+    features: np.ndarray, names: Sequence[str], scores: np.ndarray, event_time_ms: np.ndarray
+) -> dict[str, Any]:
+    """Say what was given."""
+    return {
+        "rows": len(features),
+        "names": list(names),
+        "mean_score": float(scores.mean(dtype=np.float64)),
+        "from_ms": int(event_time_ms.min()),
+        "to_ms": int(event_time_ms.max()),
+    }
 
 
 def run(world: World, folder: Path, **changed: Any) -> TrainingResult:
@@ -35,6 +49,7 @@ def run(world: World, folder: Path, **changed: Any) -> TrainingResult:
         "dataset_snapshot": "cd" * 32,
         "out_dir": folder / "models",
         "write_bundle": partial(write_bundle, key=signing_key(folder / "keys")),
+        "make_grids": grids,
         "clock": VirtualClock(1_700_000_000_000),
         "label_delay_days": 7,
     }
@@ -104,6 +119,44 @@ def test_unscored_kinds_do_not_teach(world: World, trained: Trained) -> None:
     _, result, _ = trained
     for part in result.split.parts:
         assert np.isin(world.events["kind"][part.rows], SCORED_KINDS).all()
+
+
+def test_grids_are_of_what_the_model_has_not_seen(world: World, trained: Trained) -> None:
+    """Every scored row after the training part is described, the newest too, and none before."""
+    folder, result, _ = trained
+    found = Bundle.load(result.path, public_key(folder / "keys")).quantiles
+    times, split = world.events["event_time"], result.split
+    scored = np.isin(world.events["kind"], SCORED_KINDS)
+    assert found["rows"] == (scored & (times >= split.train.end_ms)).sum()
+    assert found["from_ms"] >= split.train.end_ms
+    assert found["to_ms"] == times[scored].max()
+    assert 0 < found["mean_score"] < 0.2
+
+
+def test_flagged_rows_do_not_teach(world: World, trained: Trained, tmp_path: Path) -> None:
+    """A row of the year 2100 and one of 1990, flagged at arrival, change no bit of the model."""
+    flagged = empty_events(2)
+    flagged["event_time"] = [4_102_444_800_000, 631_152_000_000]
+    flagged["kind"], flagged["flags"] = 1, [Flag.future, Flag.late]
+    result = run(
+        world,
+        tmp_path,
+        events=np.concatenate([world.events, flagged]),
+        features=np.concatenate([world.features, np.full((2, 6), np.inf, np.float32)]),
+        fraud=np.append(world.fraud, np.ones(2, np.int8)),
+        reported_ms=np.append(world.reported_ms, [0, 0]),
+    )
+    _, plain, _ = trained
+    assert result.facts == plain.facts
+    assert (result.path / "model.onnx").read_bytes() == (plain.path / "model.onnx").read_bytes()
+
+
+def test_an_open_end_judges_only_what_is_reported(world: World, tmp_path: Path) -> None:
+    """Where rows go on to the present, the test part ends a label delay before the newest."""
+    result = run(world, tmp_path, open_end=True)
+    newest = world.events["event_time"][np.isin(world.events["kind"], SCORED_KINDS)].max()
+    assert result.split.test.end_ms == newest + 1 - 7 * DAY_MS
+    assert world.events["event_time"][result.split.test.rows].max() < result.split.test.end_ms
 
 
 def test_infinite_feature_is_named(world: World, tmp_path: Path) -> None:
@@ -193,6 +246,7 @@ def test_handbook_file_gives_a_plausible_model(tmp_path: Path) -> None:
         dataset_snapshot="cd" * 32,
         out_dir=tmp_path / "models",
         write_bundle=partial(write_bundle, key=signing_key(tmp_path / "keys")),
+        make_grids=grids,
         clock=VirtualClock(0),
         label_delay_days=7,
     )

@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 
 from assay import durable
 from assay.clock import Clock, SystemClock
+from assay.datasets.stream_columns import STORED, events_of
 from assay.errors import DatasetError
-from assay.records import EVENT, Events, empty_events
+from assay.records import Events, empty_events
 
 _MANIFEST: Final = "manifest.json"
 _FORMAT: Final = 1
+_ENTRY: Final = {"file", "sha256", "rows", "first_ms", "last_ms", "fields", "created_ms"}
 _NO_FIELDS: Final = ("arrival", "arrival_ms", "flags", "reserved_2", "reserved_4")
-_NAMES: Final = EVENT.names or ()
-_STORED: Final = tuple(name for name in _NAMES if not name.startswith("reserved"))
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class TransactionTable:
             Where they come from, for the manifest; ``fields`` names the fields given.
         """
         assert len(events), "an import without rows is not appended"
-        columns = {name: events[name] for name in _STORED}
+        columns = {name: events[name] for name in STORED}
         frame = pl.DataFrame(
             columns
             | {
@@ -144,13 +144,25 @@ class TransactionTable:
             "rows": len(events),
             "first_ms": int(events["event_time"].min()),
             "last_ms": int(events["event_time"].max()),
-            "fields": sorted(_present(events) | set(given)),
+            "fields": sorted(present_fields(events) | set(given)),
             "created_ms": self._clock.now_ms(),
         }
         self._folder.mkdir(parents=True, exist_ok=True)
         durable.replace(self._folder / str(entry["file"]), content)
         document = {"format": _FORMAT, "imports": [*entries, entry]}
         durable.replace(self._folder / _MANIFEST, json.dumps(document, indent=1).encode())
+
+    def files(self) -> list[Path]:
+        """Return the Parquet file of each import, the oldest first."""
+        return [self._folder / Path(entry["file"]).name for entry in self._entries()]
+
+    def last_ms(self, snapshot: str) -> int:
+        """Return the largest event time when the table had a snapshot; 0 without rows."""
+        return max((entry["last_ms"] for entry in self._entries_at(snapshot)), default=0)
+
+    def imports(self, snapshot: str | None = None) -> list[dict[str, Any]]:
+        """Return what the manifest says of each import, now or at a snapshot, oldest first."""
+        return self._entries_at(snapshot)
 
     def rows(self, snapshot: str | None = None) -> int:
         """Return how many rows there are, or were when the table had a snapshot."""
@@ -173,9 +185,7 @@ class TransactionTable:
         frame = pl.concat([self._frame(entry) for entry in entries])
         if len(entries) > 1:
             frame = frame.sort("event_time", "transaction_id")
-        events = empty_events(len(frame))
-        for name in _STORED:
-            events[name] = frame[name].to_numpy()
+        events = events_of(frame)
         events["arrival"] = np.arange(1, len(frame) + 1)
         events["arrival_ms"] = events["event_time"]
         return History(
@@ -203,11 +213,12 @@ class TransactionTable:
         try:
             document = json.loads(path.read_bytes())
             entries = document["imports"]
-            if document["format"] != _FORMAT or not isinstance(entries, list):
+            whole = all(entry.keys() >= _ENTRY for entry in entries)
+            if document["format"] != _FORMAT or not isinstance(entries, list) or not whole:
                 raise KeyError  # noqa: TRY301 - one way out for all that is no manifest
         except FileNotFoundError:
             return []
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise DatasetError(
                 f"{_MANIFEST} of the table is damaged; accepted: format {_FORMAT}, restore it"
             ) from None
@@ -229,18 +240,19 @@ class TransactionTable:
         return pl.read_parquet(BytesIO(content), columns=columns)
 
 
-def _present(events: Events) -> set[str]:
+def present_fields(events: Events) -> frozenset[str]:
+    """Return the columns of `EVENT` that any of the events has a value of."""
     absent = empty_events(1)
-    return {
+    return frozenset(
         name
-        for name in _STORED
+        for name in STORED
         if name not in _NO_FIELDS
         and not np.array_equal(
             events[name],
             np.broadcast_to(absent[name], len(events)),
             equal_nan=events[name].dtype.kind == "f",
         )
-    }
+    )
 
 
 def _snapshot(entries: list[dict[str, Any]]) -> str:

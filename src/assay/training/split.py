@@ -12,7 +12,8 @@ The last rows before a cut are left out for the length of the label delay, since
 frauds are not reported yet and would teach that fraud is genuine.
 Calibration has its own gap for the same reason: without it the youngest frauds would be
 missing and every score would come out too low.
-The test part is judged on the labels as they finally stand.
+The test part is judged on the labels as they finally stand; where history goes on to the present,
+a third gap follows it, since the newest frauds do not stand yet.
 Rows are never split at random: neighbours of a test row would be in the training part.
 """
 
@@ -44,9 +45,9 @@ class TimeSplit:
     Attributes
     ----------
     start_ms, end_ms : int
-        First event time and the moment after the last, UTC milliseconds.
+        First event time, and the end of the test part, UTC milliseconds.
     label_delay_ms : int
-        Length of both gaps.
+        Length of the gaps.
     train, calibration, test : Part
     """
 
@@ -111,6 +112,7 @@ def time_split(
     *,
     label_delay_ms: int,
     warm_up_ms: int | None = None,
+    open_end: bool = False,
 ) -> TimeSplit:
     """Split rows by time as drawn at the top of this module.
 
@@ -125,11 +127,14 @@ def time_split(
     reported_ms : ndarray of int64, shape (n,)
         When the label arrived; read only where ``fraud`` is 1.
     scored : ndarray of bool, shape (n,)
-        Rows of a kind that is scored; the others only fill windows.
+        Rows that may teach and judge; the others only fill windows, and their time, which may
+        be anything, does not count.
     label_delay_ms : int
-        Length of both gaps, 0 or more.
+        Length of each gap, 0 or more.
     warm_up_ms : int, optional
         By default 30 days, at most a fifth of the span.
+    open_end : bool
+        The rows go on to the present, so there is a third gap after the test part.
 
     Raises
     ------
@@ -138,7 +143,8 @@ def time_split(
     """
     if not scored.any():
         raise TrainingError("no row is of a kind that is scored; accepted: some authorisations")
-    start_ms, end_ms = int(event_time.min()), int(event_time.max()) + 1
+    start_ms, end_ms = int(event_time[scored].min()), int(event_time[scored].max()) + 1
+    end_ms -= label_delay_ms if open_end else 0
     edges = _edges(start_ms, end_ms, label_delay_ms, warm_up_ms)
     order = np.argsort(event_time, kind="stable")
     order = order[scored[order]]

@@ -25,7 +25,6 @@ from assay.training.calibration import Platt, fit_platt
 from assay.training.evaluation import evaluate_parts, first_reports
 from assay.training.export import export_onnx, graph_scores
 from assay.training.part import Part
-from assay.training.quantiles import quantile_grids
 from assay.training.split import TimeSplit, time_split
 from assay.training.version import next_version
 
@@ -44,6 +43,20 @@ class BundleWriter(Protocol):
 
     def __call__(self, folder: Path, facts: Mapping[str, Any], files: Mapping[str, bytes]) -> Path:
         """Write ``files`` and a manifest with ``facts`` into ``folder``; return it."""
+        ...
+
+
+class GridMaker(Protocol):
+    """Describes rows that the model was not fitted on, for monitors of drift: shares, no rows."""
+
+    def __call__(
+        self,
+        features: Matrix,
+        names: Sequence[str],
+        scores: Matrix,
+        event_time_ms: NDArray[np.int64],
+    ) -> Mapping[str, Any]:
+        """Return the document of ``quantiles.json``."""
         ...
 
 
@@ -82,8 +95,10 @@ def train(
     dataset_snapshot: str,
     out_dir: Path,
     write_bundle: BundleWriter,
+    make_grids: GridMaker,
     clock: Clock,
     label_delay_days: int,
+    open_end: bool = False,
     seed: int = 0,
     reasons: Mapping[str, Any] | None = None,
     progress: Progress = lambda _step, _share: None,
@@ -95,7 +110,7 @@ def train(
     Parameters
     ----------
     events : ndarray of `EVENT`, shape (n,)
-        All kinds; only scored kinds teach and judge.
+        All kinds; only scored kinds teach and judge, and of them none that was late or future.
     features : ndarray of float32, shape (n, f)
         What the kernel computed for each event; NaN is unknown.
     fraud : ndarray of int8, shape (n,)
@@ -109,10 +124,15 @@ def train(
     out_dir : Path
         Folder of bundles; the new one is ``<name>-<version>`` in it.
     write_bundle : BundleWriter
+    make_grids : GridMaker
+        Is given every row after the training part that may teach or judge, the newest included.
     clock : Clock
         Dates the manifest.
     label_delay_days : int
         See `time_split`.
+    open_end : bool
+        The rows go on to the present: those of the last `label_delay_days` do not judge, since
+        most of their frauds are not reported yet.
     seed : int
     reasons : Mapping, optional
         Feature → reason, kept as ``reasons.json``.
@@ -127,11 +147,16 @@ def train(
     """
     _check(events, features, names, fraud, reported_ms)
     progress("split by time", 0.0)
-    scored = np.isin(events["kind"], SCORED_KINDS)
+    times = events["event_time"]
+    usable = np.isin(events["kind"], SCORED_KINDS) & (events["flags"] == 0)
     delay_ms = label_delay_days * DAY_MS
-    split = time_split(events["event_time"], fraud, reported_ms, scored, label_delay_ms=delay_ms)
-    _check_finite(features, names, split)
-    model, platt, scores = _fit(features, split, seed, progress)
+    split = time_split(
+        times, fraud, reported_ms, usable, label_delay_ms=delay_ms, open_end=open_end
+    )
+    after = np.flatnonzero(usable & (times >= split.train.end_ms))
+    _check_finite(features, names, split.train.rows, "train")
+    _check_finite(features, names, after, "later")
+    model, platt, scores = _fit(features, split, after, seed, progress)
     progress("evaluate", 0.9)
     reports = first_reports(events["card"], fraud, reported_ms, split.test.rows)
     version = next_version(out_dir, NAME)
@@ -144,13 +169,13 @@ def train(
         "parameters": {**PARAMETERS, "trees": TREES, "calibration": asdict(platt)},
         "seed": seed,
         "split": split.facts(),
-        "metrics": evaluate_parts(split, scores, events, reports, seed=seed),
+        "metrics": evaluate_parts(split, _by_part(split, scores), events, reports, seed=seed),
         "libraries": _libraries(),
         "code_version": assay.__version__,
         "created_ms": clock.now_ms(),
     }
     progress("write the bundle", 0.97)
-    grids = quantile_grids(features[split.train.rows], names, scores["test"])
+    grids = make_grids(features[after], names, scores[after], times[after])
     files = {"model.onnx": model, "quantiles.json": msgspec.json.encode(grids)}
     if reasons is not None:
         files["reasons.json"] = msgspec.json.encode(reasons, order="sorted")
@@ -160,9 +185,13 @@ def train(
 
 
 def _fit(
-    features: Matrix, split: TimeSplit, seed: int, progress: Progress
-) -> tuple[bytes, Platt, dict[str, Matrix]]:
-    """Return the graph, the calibration, and the scores of every part."""
+    features: Matrix, split: TimeSplit, after: NDArray[np.int64], seed: int, progress: Progress
+) -> tuple[bytes, Platt, Matrix]:
+    """Return the graph, the calibration, and the scores, shape (n,), of all rows that are used.
+
+    The graph is the model: it scores everything `after` the training part, and is held to the
+    library's own scores on the parts that calibrate and judge.
+    """
     booster = fit_boosting(
         features[split.train.rows],
         split.train.fraud,
@@ -172,13 +201,17 @@ def _fit(
     progress("calibrate and export", 0.72)
     platt = fit_platt(_margin(booster, features, split.calibration), split.calibration.fraud)
     model = export_onnx(booster, platt)
-    scores = {"train": platt.apply(_margin(booster, features, split.train)).astype(np.float32)}
+    scores = np.full(len(features), np.nan, np.float32)
+    scores[split.train.rows] = platt.apply(_margin(booster, features, split.train))
+    progress("score what came after", 0.75)
+    scores[after] = np.concatenate(list(graph_scores(model, features[after])))
     for part in (split.calibration, split.test):
-        progress(f"score the {part.name} part", 0.75)
-        score = np.concatenate(list(graph_scores(model, features[part.rows])))
-        _check_equal(score, platt.apply(_margin(booster, features, part)))
-        scores[part.name] = score
+        _check_equal(scores[part.rows], platt.apply(_margin(booster, features, part)))
     return model, platt, scores
+
+
+def _by_part(split: TimeSplit, scores: Matrix) -> dict[str, Matrix]:
+    return {part.name: scores[part.rows] for part in split.parts}
 
 
 def _margin(booster: xgboost.Booster, features: Matrix, part: Part) -> Matrix:
@@ -209,14 +242,15 @@ def _check(
         raise TrainingError("the dataset is empty; accepted: an import of labelled transactions")
 
 
-def _check_finite(features: Matrix, names: Sequence[str], split: TimeSplit) -> None:
-    for part in split.parts:
-        infinite = np.isinf(features[part.rows]).any(axis=0)
-        if infinite.any():
-            raise TrainingError(
-                f"feature {names[int(infinite.argmax())]} is infinite in the {part.name} part; "
-                "accepted: numbers, and NaN for unknown"
-            )
+def _check_finite(
+    features: Matrix, names: Sequence[str], rows: NDArray[np.int64], where: str
+) -> None:
+    infinite = np.isinf(features[rows]).any(axis=0)
+    if infinite.any():
+        raise TrainingError(
+            f"feature {names[int(infinite.argmax())]} is infinite in the {where} part; "
+            "accepted: numbers, and NaN for unknown"
+        )
 
 
 def _libraries() -> dict[str, str]:
