@@ -1,0 +1,1 @@
+"""Journal → drift, key figures, alerts, and performance under late labels."""
