@@ -1,0 +1,1 @@
+"""Late truth: labels come in, find their transaction, and go into the scorer's stream."""

@@ -1,0 +1,1 @@
+"""Follows the journal and feeds what is made of it: tables, monitors, labels."""

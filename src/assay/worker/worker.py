@@ -1,0 +1,105 @@
+"""The running worker: its loop and its watch in threads, its front in the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Callable
+
+import uvloop
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from assay.worker.front import Front
+from assay.worker.loop import Loop
+from assay.worker.scorer_watch import ScorerWatch
+
+log = logging.getLogger("assay.worker")
+
+
+class Worker:
+    """Runs until a signal, or until its loop fails.
+
+    Parameters
+    ----------
+    loop : Loop
+    watch : ScorerWatch
+    front : Front
+    """
+
+    def __init__(self, loop: Loop, watch: ScorerWatch, front: Front) -> None:
+        self._loop, self._watch, self._front = loop, watch, front
+        self._stop = threading.Event()
+        self._failure: str | None = None
+
+    def run(self, host: str, port: int, on_ready: Callable[[], None]) -> str | None:
+        """Work until SIGINT or SIGTERM, then finish what was read.
+
+        Returns
+        -------
+        str or None
+            Why the loop failed, or None after a clean stop.
+        """
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(self._serve(host, port, on_ready))
+
+    async def _serve(self, host: str, port: int, on_ready: Callable[[], None]) -> str | None:
+        events = asyncio.get_running_loop()
+        server = Server(
+            self._front,
+            address=host,
+            port=port,
+            interface=Interfaces.RSGI,
+            http=HTTPModes.http1,
+            http1_settings=HTTP1Settings(header_read_timeout=5_000),
+            websockets=False,
+            log_enabled=False,
+        )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            events.add_signal_handler(number, server.stop)
+        serving = asyncio.create_task(server.serve())
+        await _listening(host, port, serving)
+
+        def fail() -> None:
+            events.call_soon_threadsafe(server.stop)
+
+        threads = [
+            threading.Thread(target=self._guarded, args=(run, fail), name=name)
+            for name, run in (("loop", self._loop.run), ("watch", self._watch.run))
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            if not serving.done():
+                on_ready()
+            await serving
+        finally:
+            self._stop.set()
+            for thread in threads:
+                await events.run_in_executor(None, thread.join)
+        return self._failure
+
+    def _guarded(self, run: Callable[[threading.Event], None], fail: Callable[[], None]) -> None:
+        """Run a thread's work; if it fails, so does the worker."""
+        try:
+            run(self._stop)
+        except BaseException as error:
+            log.exception("the %s failed", threading.current_thread().name)
+            self._failure = f"{type(error).__name__}: {error}"
+            fail()
+
+
+async def _listening(host: str, port: int, serving: asyncio.Task[None]) -> None:
+    """Wait until the port answers, so that *ready* is true when it is said."""
+    while not serving.done():
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except OSError:
+            await asyncio.sleep(0.01)
+        else:
+            writer.close()
+            await writer.wait_closed()
+            return
