@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from assay.records import Channel, EntryMode, Kind
+from assay.simulation.device_names import DeviceNames
 from assay.simulation.labels import Labels
 from assay.simulation.ledger import AVS_RESULTS, CVV_RESULTS, FRAUD_KINDS, RESPONSES, Ledger
 from assay.simulation.merchants import Merchants
@@ -25,19 +27,30 @@ class Book:
         Sorted by time; `related` names its own rows.
     merchants : Merchants
         Whose names and places are looked up.
-    device_names : ndarray of int, shape (device codes,)
-        A permutation, so that a device's number does not tell whose it is.
+    device_names : DeviceNames
+        So that a device's number does not tell whose it is.
+    starts : tuple of int
+        Row at which each generation of the world begins; it is part of a transaction's id.
     """
 
-    def __init__(self, rows: Ledger, merchants: Merchants, device_names: NDArray[Any]) -> None:
+    def __init__(
+        self,
+        rows: Ledger,
+        merchants: Merchants,
+        device_names: DeviceNames,
+        starts: tuple[int, ...] = (0,),
+    ) -> None:
         self._rows, self._merchants, self._device_names = rows, merchants, device_names
-        self._ids = _numbered("tx", np.arange(len(rows)))
+        self._ids = pl.concat(
+            _numbered(f"tx{generation or ''}", np.arange(start, end))
+            for generation, (start, end) in enumerate(pairwise((*starts, len(rows))))
+        )
 
     def transactions(self) -> pl.DataFrame:
         """Return one row for each event, columns named as `records.Transaction`."""
         rows, money = self._rows, self._rows.minor >= 0
         places = {"latitude": rows.latitude, "longitude": rows.longitude}
-        device = np.where(rows.device >= 0, self._device_names[rows.device], -1)
+        device = np.where(rows.device >= 0, self._device_names.of(rows.device), -1)
         columns = {
             "transaction_id": self._ids,
             "event_time": pl.Series(rows.time),

@@ -30,11 +30,15 @@ class Disguise:
         Whose device codes come first.
     places, zones
         Where the fraudster may pretend to be.
+    device_codes : int
+        Codes that are taken already; the gangs' come right after the customers'.
     """
 
-    def __init__(self, customers: Customers, places: Places, zones: Zones) -> None:
+    def __init__(
+        self, customers: Customers, places: Places, zones: Zones, device_codes: int = 0
+    ) -> None:
         self._customers, self._places, self._zones = customers, places, zones
-        self.device_codes = customers.device_codes + _GANGS
+        self.device_codes = max(device_codes, customers.device_codes + _GANGS)
 
     def wear(
         self,

@@ -62,17 +62,18 @@ class Followups:
     def replace_cards(self, rng: np.random.Generator, payments: Ledger, cards: int) -> None:
         """Move honest payments to the card that replaces a defrauded one, after a while.
 
-        The replacement of card c is number ``c + cards``.
+        The replacement of card c is number ``c + cards``; a card that was replaced stays so.
         """
         never = np.iinfo(np.int64).max
         blocked = np.full(cards, -1, np.int64)
+        card, gone = payments.card % cards, payments.card >= cards
         taken = (payments.fraud > 0) & (payments.campaign >= 0)
-        np.maximum.at(blocked, payments.card[taken], payments.time[taken])
+        np.maximum.at(blocked, card[taken], payments.time[taken])
         stays = (rng.random(cards) >= _REPLACED) | (blocked < 0)
         delay = (rng.exponential(1.5, cards) * DAY_MS).astype(np.int64)
         blocked = np.where(stays, never, blocked + delay)
-        moved = payments.time > blocked[payments.card]
-        payments.card[moved] += cards
+        np.minimum.at(blocked, card[gone], payments.time[gone] - 1)
+        payments.card[:] = card + cards * (payments.time > blocked[card])
 
     def _follow(self, payments: Ledger, rows: Ints, kind: Kind) -> Ledger:
         out = payments.take(rows)

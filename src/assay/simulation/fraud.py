@@ -54,6 +54,8 @@ class Fraud:
         Honest payments: where cards are stolen, copied and imitated.
     events : tuple of Event
         A voucher ring appears with its event.
+    device_codes : int
+        Codes that fraudsters of the past have taken.
     """
 
     def __init__(
@@ -65,10 +67,11 @@ class Fraud:
         till: Till,
         genuine: Ledger,
         events: tuple[Event, ...],
+        device_codes: int = 0,
     ) -> None:
         self._customers, self._merchants = customers, merchants
         self._zones, self._till, self._genuine, self._events = zones, till, genuine, events
-        self._disguise = Disguise(customers, merchants.places, zones)
+        self._disguise = Disguise(customers, merchants.places, zones, device_codes)
         self._campaigns = 0
 
     @property

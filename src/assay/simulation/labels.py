@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from assay.records import DAY_MS, SCORED_KINDS
 from assay.simulation.ledger import FRAUD_KINDS, Ledger
-from assay.simulation.wheel import Floats, Ints
+from assay.simulation.wheel import Bools, Floats, Ints
 
 REPORTED: Final = {
     "stolen_card": (0.94, 3.0),
@@ -35,15 +36,9 @@ _DELAY_MIN_MS: Final = 30 * 60_000
 _DELAY_MAX_DAYS: Final = 120
 
 
+@dataclass(frozen=True)
 class Labels:
     """Reports about payments, as columns.
-
-    Parameters
-    ----------
-    rng : Generator
-        Source of randomness.
-    rows : Ledger
-        All events; only payments are reported on.
 
     Attributes
     ----------
@@ -55,19 +50,38 @@ class Labels:
         UTC milliseconds, at times after the end of the world.
     """
 
-    def __init__(self, rng: np.random.Generator, rows: Ledger) -> None:
+    row: Ints
+    fraud: Bools
+    reported: Ints
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, rows: Ledger) -> Labels:
+        """Return reports about a ledger's payments; nothing else is reported on."""
         scored = np.isin(rows.kind, SCORED_KINDS)
         share = np.array([0.0, *(REPORTED[kind][0] for kind in FRAUD_KINDS[1:])])
         median = np.array([2.0, *(REPORTED[kind][1] for kind in FRAUD_KINDS[1:])])
         u = rng.random(len(rows))
         honest = rows.fraud == 0
         told = np.where(honest, u < MISTAKEN + CONFIRMED, u < share[rows.fraud])
-        self.row: Ints = np.nonzero(scored & told)[0]
-        u, honest = u[self.row], honest[self.row]
-        self.fraud = np.where(honest, u < MISTAKEN, rng.random(len(u)) >= CLEARED)
-        days = _delays(rng, median[rows.fraud[self.row]])
+        row = np.nonzero(scored & told)[0]
+        u, honest = u[row], honest[row]
+        fraud = np.where(honest, u < MISTAKEN, rng.random(len(u)) >= CLEARED)
+        days = _delays(rng, median[rows.fraud[row]])
         delay = np.maximum(days * DAY_MS, _DELAY_MIN_MS).astype(np.int64)
-        self.reported: Ints = rows.time[self.row] + delay
+        return cls(row, fraud, rows.time[row] + delay)
+
+    def before(self, row: int) -> Labels:
+        """Return the reports about the first rows."""
+        about = self.row < row
+        return Labels(self.row[about], self.fraud[about], self.reported[about])
+
+    def then(self, later: Labels, rows: int) -> Labels:
+        """Return these reports about `rows` rows, and those about the rows that come after."""
+        return Labels(
+            np.concatenate([self.row, later.row + rows]),
+            np.concatenate([self.fraud, later.fraud]),
+            np.concatenate([self.reported, later.reported]),
+        )
 
 
 def _delays(rng: np.random.Generator, median_days: Floats) -> Floats:

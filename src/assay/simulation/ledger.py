@@ -111,6 +111,10 @@ class Ledger:
             **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)}
         )
 
+    def span(self, from_ms: int, until_ms: int) -> Ledger:
+        """Return a copy of the rows within a stretch of time; the end is excluded."""
+        return self.take((self.time >= from_ms) & (self.time < until_ms))
+
     def take(self, rows: Ints | Bools | slice) -> Ledger:
         """Return a copy of some rows; their `related` is left as it is."""
         return Ledger(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import polars as pl
 
 from assay.bootstrap.create import create_workspace
 from assay.bootstrap.door import create_api_key
 from assay.bootstrap.files import import_transactions
 from assay.bootstrap.progress import Progress, quiet
-from assay.records import SCORED_KINDS, Kind, Transaction
+from assay.records import Transaction
+from assay.simulation.tape import Tape, encode, without_outcomes
 from assay.simulation.world import World
+from assay.simulation.world_data import WorldData
 from assay.simulation.world_settings import WorldSettings
 from assay.workspace import Workspace
 
@@ -32,6 +34,10 @@ class Scenario:
         The world's transactions after the history, in order, as clients would send them.
     truth : DataFrame
         transaction_id, fraud for each of them; no model ever sees it.
+    world : World
+        That all of it comes from, to be changed while it is played.
+    data : WorldData
+        Its tables, the history included.
     """
 
     workspace: Workspace
@@ -39,18 +45,25 @@ class Scenario:
     history_rows: int
     live: pl.DataFrame
     truth: pl.DataFrame
+    world: World
+    data: WorldData
 
     def bodies(self) -> list[bytes]:
         """Return the live transactions as JSON bodies, without what is not yet known then."""
-        encode = msgspec.json.encode
-        asked = pl.col("kind").is_in([Kind(kind).name for kind in SCORED_KINDS])
-        answer = pl.when(~asked).then("response_code").alias("response_code")
-        rows = self.live.with_columns(answer).iter_rows(named=True)
-        return [encode({k: v for k, v in row.items() if v is not None}) for row in rows]
+        return [encode(row) for row in without_outcomes(self.live).iter_rows(named=True)]
+
+    def tape(self) -> Tape:
+        """Return what is to be played, with the labels that come meanwhile."""
+        return Tape(self.data, self.data.transactions.height - self.live.height)
 
 
 def prepare(
-    folder: Path, settings: WorldSettings, live_rows: int, progress: Progress = quiet
+    folder: Path,
+    settings: WorldSettings,
+    live_rows: int,
+    progress: Progress = quiet,
+    *,
+    assay_toml: Mapping[str, int] | None = None,
 ) -> Scenario:
     """Make a world, import all but its last rows with the labels known by then.
 
@@ -62,24 +75,29 @@ def prepare(
     live_rows : int
         How many of the last transactions are left to be played.
     progress : callable
+    assay_toml : mapping, optional
+        Settings of the workspace that differ from the defaults.
     """
     progress("make a world", 0, 0)
-    world = World(settings).generate()
+    world = (source := World(settings)).generate()
     progress("make a world", 1, 1)
     workspace = create_workspace(folder, settings.reference_currency)
+    with (folder / "assay.toml").open("a", encoding="utf-8") as file:
+        file.writelines(f"{name} = {value}\n" for name, value in (assay_toml or {}).items())
+    workspace = Workspace.open(folder)
     foreign = world.fx.filter(pl.col("currency") != settings.reference_currency)
     foreign.write_csv(workspace.fx)
     history, live = world.transactions[:-live_rows], world.transactions[-live_rows:]
     known = world.labels.filter(pl.col("reported_ms") < live["event_time"][0])
     known = known.unique("transaction_id", keep="last", maintain_order=True)
-    file = workspace.data / "world.parquet"
-    history.join(known, on="transaction_id", how="left", maintain_order="left").write_parquet(file)
+    table = workspace.data / "world.parquet"
+    history.join(known, on="transaction_id", how="left", maintain_order="left").write_parquet(table)
     mapping = workspace.path / "sources" / "world.toml"
     mapping.write_text(_mapping(history.columns), encoding="utf-8")
     report = import_transactions(
-        workspace, file, mapping, workspace.dead_letters / "world.jsonl", progress=progress
+        workspace, table, mapping, workspace.dead_letters / "world.jsonl", progress=progress
     )
-    file.unlink()
+    table.unlink()
     api_key = create_api_key(workspace, "world")
     truth = live.select("transaction_id").join(
         world.truth.select("transaction_id", "fraud"),
@@ -87,7 +105,7 @@ def prepare(
         how="left",
         maintain_order="left",
     )
-    return Scenario(workspace, api_key, report.accepted, live, truth)
+    return Scenario(workspace, api_key, report.accepted, live, truth, source, world)
 
 
 def _mapping(columns: list[str]) -> str:

@@ -42,12 +42,14 @@ class Trips:
         first = rng.integers(-14, self._span, len(customer))
         time_ms = rhythm.day_start[np.clip(first, 0, self._span - 1)]
         goes = rng.random(len(first)) >= 0.95 * strength(events, "pandemic", time_ms)
-        customer, first = customer[goes], first[goes]
         order = np.lexsort((first, customer))
-        self._customer, self._first = customer[order], first[order]
+        customer, first, goes = customer[order], first[order], goes[order]
+        last = first + 1 + rng.geometric(0.22, len(order))
+        city = self._destinations(rng, self._home[customer])
+        # Drawn for all and then dropped, so that an event leaves the other journeys alone.
+        self._customer, self._first = customer[goes], first[goes]
+        self._last, self._city = last[goes], city[goes]
         self._key = self._customer * (2 * self._span + 28) + self._first
-        self._last = self._first + 1 + rng.geometric(0.22, len(order))
-        self._city = self._destination(rng)
 
     def city_on(self, rng: np.random.Generator, customer: Ints, day: Ints) -> Ints:
         """Return the city where each customer is on a day: home, a day's trip, or a journey."""
@@ -62,8 +64,7 @@ class Trips:
         travels &= day <= self._last[at]
         return np.where(travels, self._city[at], city)
 
-    def _destination(self, rng: np.random.Generator) -> Ints:
-        home = self._home[self._customer]
+    def _destinations(self, rng: np.random.Generator, home: Ints) -> Ints:
         abroad = rng.random(len(home)) < _ABROAD
         near, far = self._places.draw_in_country(rng, home), self._places.draw_abroad(rng, home)
         return np.where(abroad, far, near)
