@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-all bench
+.PHONY: help setup demo check test test-all bench screenshots
 
 # The environment is always the project's own .venv, on a Python that is already there.
 export UV_PROJECT_ENVIRONMENT := .venv
@@ -28,11 +28,14 @@ check: .venv/.ready ## lint, format, types, and which stage may import which
 	.venv/bin/mypy --strict
 	.venv/bin/pytest tests/house/test_imports.py
 
-test: .venv/.ready ## the tests, without the slow ones
+test: .venv/.ready .venv/.browser ## the tests, without the slow ones
 	.venv/bin/pytest -m "not slow"
 
-test-all: .venv/.ready ## every test
+test-all: .venv/.ready .venv/.browser ## every test
 	.venv/bin/pytest
+
+screenshots: .venv/.ready .venv/.browser ## the console's pages as pictures, into docs/images
+	@.venv/bin/python scripts/screenshots.py
 
 bench: .venv/.ready ## decisions per second on this machine
 	@.venv/bin/assay bench score
@@ -53,3 +56,17 @@ bench: .venv/.ready ## decisions per second on this machine
 	@uv="$$(command -v uv || echo .venv/bin/uv)"; "$$uv" $(UV_SYNC) || { \
 	  echo "setup: uv could not fill .venv; see its message above" >&2; exit 1; }
 	@touch $@
+
+# The browser tests drive the system's Chromium. Where it cannot be installed they are skipped,
+# and say so; continuous integration insists on it.
+.venv/.browser: .venv/.ready
+	@if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then \
+	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	    echo "setup: installing Chromium for the browser tests" >&2; \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	        --no-install-recommends chromium fonts-liberation; } >/dev/null 2>&1 || true; \
+	  fi; \
+	fi; \
+	if command -v chromium >/dev/null || command -v google-chrome >/dev/null; then touch $@; \
+	elif [ -n "$${CI:-}" ]; then echo "setup: no Chromium, and the browser tests are required here" >&2; exit 1; \
+	else echo "setup: no Chromium, so the browser tests will be skipped; install the package chromium" >&2; fi

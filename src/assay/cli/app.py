@@ -9,7 +9,24 @@ from typing import Annotated
 import typer
 
 from assay import __version__
-from assay.cli import bench, decide, demo, import_, init, key, replay, serve, train
+from assay.cli import (
+    bench,
+    console,
+    dataset,
+    decide,
+    demo,
+    import_,
+    init,
+    key,
+    label,
+    model,
+    monitor,
+    replay,
+    serve,
+    train,
+    up,
+    worker,
+)
 from assay.errors import AssayError
 
 
@@ -29,9 +46,16 @@ app.command("demo")(demo.demo)
 app.command("init")(init.init)
 app.command("import")(import_.import_file)
 app.command("train")(train.train)
+app.command("up")(up.up)
 app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
+app.command("console")(console.console)
 app.command("decide")(decide.decide)
 app.command("replay")(replay.replay)
+app.command("label")(label.label)
+app.command("monitor")(monitor.monitor)
+app.add_typer(model.app, name="model")
+app.add_typer(dataset.app, name="dataset")
 app.add_typer(key.app, name="key")
 app.add_typer(bench.app, name="bench")
 

@@ -19,7 +19,8 @@ PEOPLE = Console(stderr=True)
 LEFT_OUT = (
     "{rows:,} imported rows are not in the scorer's windows, because its stream began before they "
     "came; models learn from them all the same. To begin a new stream with them, stop the scorer "
-    "and move .assay/journal away (docs/datasets.md)."
+    "and move .assay/journal, .assay/tables/stream and .assay/control.sqlite away together "
+    "(docs/datasets.md)."
 )
 
 
