@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "assay"
 
-SHARED = {"records", "errors", "settings", "clock", "durable", "owner", "control"}
+SHARED = {"records", "errors", "settings", "clock", "durable", "owner", "control", "listener"}
 """Modules that every stage may import."""
 
 ALLOWED = {
@@ -23,6 +23,7 @@ ALLOWED = {
     "durable": set(),
     "owner": {"errors", "durable"},
     "control": {"errors", "clock"},
+    "listener": {"errors"},
     "settings": {"errors"},
     "training": {"features"},
     "workspace": {"errors", "settings"},

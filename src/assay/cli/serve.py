@@ -38,13 +38,14 @@ def serve(
     """
     from assay.bootstrap.run import announce, withdraw
     from assay.bootstrap.scorer import build_scorer, left_out_rows
+    from assay.listener import free_port
     from assay.serving import server
     from assay.workspace import Workspace
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     opened = Workspace.open(workspace, host=host, port=port)
     settings = opened.settings
-    listen_port = server.free_port(settings.host, settings.port)
+    listen_port = free_port(settings.host, settings.port, "port")
     with progress_bars() as report:
         scorer = build_scorer(opened, model, rules_only=rules_only, progress=report)
     left_out = left_out_rows(opened)

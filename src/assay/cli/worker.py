@@ -32,13 +32,13 @@ def worker(
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     from assay.bootstrap.run import announce, withdraw
     from assay.bootstrap.worker import build_worker
-    from assay.serving.server import free_port
+    from assay.listener import free_port
     from assay.workspace import Workspace
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     opened = Workspace.open(workspace, host=host, worker_port=port)
     listen_host = opened.settings.host
-    listen_port = free_port(listen_host, opened.settings.worker_port)
+    listen_port = free_port(listen_host, opened.settings.worker_port, "worker_port")
     at = f"[{listen_host}]" if ":" in listen_host else listen_host
     url = f"http://{at}:{listen_port}"
 

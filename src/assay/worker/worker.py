@@ -9,10 +9,8 @@ import threading
 from collections.abc import Callable
 
 import uvloop
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
 
+from assay.listener import listening, make_server
 from assay.worker.front import Front
 from assay.worker.loop import Loop
 from assay.worker.scorer_watch import ScorerWatch
@@ -48,20 +46,11 @@ class Worker:
 
     async def _serve(self, host: str, port: int, on_ready: Callable[[], None]) -> str | None:
         events = asyncio.get_running_loop()
-        server = Server(
-            self._front,
-            address=host,
-            port=port,
-            interface=Interfaces.RSGI,
-            http=HTTPModes.http1,
-            http1_settings=HTTP1Settings(header_read_timeout=5_000),
-            websockets=False,
-            log_enabled=False,
-        )
+        server = make_server(self._front, host, port)
         for number in (signal.SIGINT, signal.SIGTERM):
             events.add_signal_handler(number, server.stop)
         serving = asyncio.create_task(server.serve())
-        await _listening(host, port, serving)
+        await listening(host, port, serving)
 
         def fail() -> None:
             events.call_soon_threadsafe(server.stop)
@@ -90,16 +79,3 @@ class Worker:
             log.exception("the %s failed", threading.current_thread().name)
             self._failure = f"{type(error).__name__}: {error}"
             fail()
-
-
-async def _listening(host: str, port: int, serving: asyncio.Task[None]) -> None:
-    """Wait until the port answers, so that *ready* is true when it is said."""
-    while not serving.done():
-        try:
-            _, writer = await asyncio.open_connection(host, port)
-        except OSError:
-            await asyncio.sleep(0.01)
-        else:
-            writer.close()
-            await writer.wait_closed()
-            return
