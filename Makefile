@@ -19,7 +19,7 @@ help: ## show this list
 
 setup: .venv/.ready ## make .venv with everything in it; the other verbs do this by themselves
 
-demo: .venv/.ready ## play the whole loop on a made-up world and print how good the decisions were
+demo: .venv/.ready ## the whole loop on a made-up world, with a console to watch it, until Ctrl-C
 	@.venv/bin/assay demo
 
 check: .venv/.ready ## lint, format, types, and which stage may import which

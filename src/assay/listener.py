@@ -39,7 +39,7 @@ def free_port(host: str, port: int, setting: str) -> int:
         except OSError as error:
             raise SettingsError(
                 f"cannot listen on {host}:{port} ({error.strerror}); stop what listens there, "
-                f"or set another {setting}, in assay.toml or as ASSAY_{setting.upper()}"
+                f"or set another with --port or ASSAY_{setting.upper()}"
             ) from None
         return int(probe.getsockname()[1])
 

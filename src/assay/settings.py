@@ -53,6 +53,9 @@ class Settings:
         30, "d", "age at which a payment without a label counts as genuine"
     )
     console_port: int = _setting(8687, "", "port the console listens on; 0 takes a free one")
+    console_url: str = _setting(
+        "", "", "address that browsers know the console by, behind a proxy that ends TLS: https://…"
+    )
     worker_port: int = _setting(
         8688, "", "port of the worker's health and metrics; 0 takes a free one"
     )

@@ -30,9 +30,12 @@ def find_chromium() -> str | None:
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A real Chromium; without one the tests are skipped, and in continuous integration fail."""
+    """A real Chromium; without one the tests are skipped, and in continuous integration fail.
+
+    Playwright holds an event loop in this thread, so it must not outlive the tests that use it.
+    """
     path = find_chromium()
     if path is None:
         message = "no Chromium found; install the package chromium, or set CHROMIUM to one"

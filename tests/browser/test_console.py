@@ -9,14 +9,8 @@ import pytest
 import sample_documents as sample
 from playwright.sync_api import Browser, expect
 from sample_console import Running, SampleReports, running_console
-from watched_page import drawn, watched_page
+from watched_page import CHARTS, drawn, watched_page
 
-CHARTS = {
-    "/live": ["chart-volume", "chart-flagged", "chart-rates", "chart-money", "chart-latency"],
-    "/performance": ["chart-quality", "chart-fraud-money", "chart-explorer"],
-    "/models": ["chart-versions", "chart-thresholds"],
-    "/data": ["chart-coverage"],
-}
 EMPTY = {
     "live": sample.EMPTY_LIVE,
     "models": sample.EMPTY_MODELS,

@@ -8,6 +8,14 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page
 
+CHARTS = {
+    "/live": ["chart-volume", "chart-flagged", "chart-rates", "chart-money", "chart-latency"],
+    "/performance": ["chart-quality", "chart-fraud-money", "chart-explorer"],
+    "/models": ["chart-versions", "chart-thresholds"],
+    "/data": ["chart-coverage"],
+}
+"""The charts of each page."""
+
 _PIXELS = """id => {
   const canvas = document.querySelector(`#${id} canvas`);
   if (!canvas) return 0;
