@@ -77,7 +77,7 @@ def by_hand(journal: Journal) -> tuple[dict[Any, dict[str, Any]], dict[Any, Any]
         sums["degraded"] += row.mode != 0
         sums["score_sum"] += 0 if math.isnan(row.score) else float(np.float32(row.score))
         money = max(row.amount_ref, 0)
-        sums["approved_ref"] += money * (action == "approve")
+        sums["approved_ref"] += money * (action in ("approve", "challenge"))
         sums["stopped_ref"] += money * (action in ("review", "decline"))
         if model in grids:
             batch = journal.stretch(place, place + 1).batch
@@ -144,6 +144,13 @@ class KilledMonitor(RuleBasedStateMachine):
     @rule()
     def commit(self) -> None:
         self.monitor.commit(10 * self.taken)
+
+    @rule(back=st.integers(0, 500))
+    def another_is_behind(self, back: int) -> None:
+        """Another consumer catches up: what it has come to is no news for this one."""
+        before = self.monitor.position
+        self.monitor.commit(max(0, before - back))
+        assert self.monitor.position == before
 
     @rule()
     def commit_fails(self) -> None:

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from assay.monitoring.buckets import POINTS_MAX, width_ms
 from assay.monitoring.judged import Judged, judge
-from assay.monitoring.performance import at_threshold, series, summary, threshold_table
+from assay.monitoring.performance import FIGURES, at_threshold, series, summary, threshold_table
 from assay.monitoring.ranked import rank
 from assay.monitoring.ranking import average_precision, roc_auc
 from assay.records import DAY_MS
@@ -55,7 +55,8 @@ def by_hand(model: str | None = None) -> list[dict[str, Any]]:
     out = []
     for row in decisions.iter_rows(named=True):
         row["model"] = MODELS.get(row["boot"], "unknown")
-        row["matured"] = row["transaction"] in truth or row["event_time"] <= MATURED_MS
+        row["matured"] = row["event_time"] <= MATURED_MS
+        row["early"] = row["transaction"] in truth and not row["matured"]
         row["fraud"] = truth.get(row["transaction"], False)
         row["amount"] = max(row["amount_ref"], 0)
         if row["kind"] in (1, 5) and model in (None, row["model"]):
@@ -74,21 +75,23 @@ def test_the_summary_follows_its_definitions() -> None:
         frauds = [r for r in known if r["fraud"]]
         caught = [r for r in frauds if r["action"]]
         flagged = [r for r in known if r["action"]]
+        stopped = [r for r in known if r["action"] in (2, 3)]
         scored = [r for r in known if not np.isnan(r["score"])]
         truth, score = [r["fraud"] for r in scored], [r["score"] for r in scored]
         assert row == {
             "model": model,
             "payments": len(rows),
             "matured": len(known),
+            "labelled_early": sum(r["early"] for r in rows),
             "frauds": len(frauds),
-            "flagged": sum(r["action"] > 0 for r in rows),
+            "flagged": len(flagged),
             "precision": len(caught) / len(flagged),
             "recall": len(caught) / len(frauds),
             "average_precision": pytest.approx(average_precision_score(truth, score)),
             "roc_auc": pytest.approx(roc_auc_score(truth, score)),
-            "stopped_fraud_ref": sum(r["amount"] for r in caught),
-            "missed_fraud_ref": sum(r["amount"] for r in frauds if not r["action"]),
-            "approved_ref": sum(r["amount"] for r in rows if not r["action"]),
+            "stopped_fraud_ref": sum(r["amount"] for r in stopped if r["fraud"]),
+            "missed_fraud_ref": sum(r["amount"] for r in frauds if r not in stopped),
+            "approved_ref": sum(r["amount"] for r in known if r not in stopped),
             "false_positive_ratio": (len(flagged) - len(caught)) / len(caught),
         }
 
@@ -101,12 +104,55 @@ def test_the_series_adds_up_to_the_summary() -> None:
     frauds = [r for r in rows if r["matured"] and r["fraud"]]
     assert len(found["bucket_ms"]) <= POINTS_MAX
     assert sum(found["payments"]) == len(rows)
-    assert sum(found["frauds"]) == len(frauds)
-    money = sum(found["stopped_fraud_ref"]) + sum(found["missed_fraud_ref"])
-    assert money == sum(r["amount"] for r in frauds)
+    assert sum(filter(None, found["frauds"])) == len(frauds)
+    money = [*found["stopped_fraud_ref"], *found["missed_fraud_ref"]]
+    assert sum(filter(None, money)) == sum(r["amount"] for r in frauds)
     width = found["bucket_ms"][1] - found["bucket_ms"][0]
-    last = [r for r in frauds if r["event_time"] // width * width == found["bucket_ms"][-1]]
-    assert found["recall"][-1] == (sum(r["action"] > 0 for r in last) / len(last) if last else None)
+    i = next(i for i, n in enumerate(found["frauds"]) if n)
+    some = [r for r in frauds if r["event_time"] // width == i]
+    assert found["recall"][i] == sum(r["action"] > 0 for r in some) / len(some)
+
+
+def test_young_payments_are_not_judged() -> None:
+    """Where nothing is mature all figures are None, whatever is labelled; no 100 % precision."""
+    judged = made()
+    found = series(judged, 0, 30 * DAY_MS)
+    young = [i for i, at in enumerate(found["bucket_ms"]) if at > MATURED_MS]
+    assert len(young) > 20
+    for name, column in found.items():
+        if name not in ("bucket_ms", "payments"):
+            assert {column[i] for i in young} == {None}, name
+    decisions, labels = table()
+    late = judge(decisions.filter(pl.col("event_time") > MATURED_MS), labels, MODELS, MATURED_MS)
+    assert [row["labelled_early"] > 10 for row in summary(late, rank(late))] == [True] * 3
+    for row in summary(late, rank(late)):
+        assert {row[name] for name in (*FIGURES, "average_precision", "roc_auc")} == {None}
+    assert threshold_table(rank(late)) == []
+
+
+def test_a_release_answers_for_its_own_days() -> None:
+    """Flagged per day is over the time in which the release decided, with another's cut out."""
+    day = np.repeat([0, 1, 2, 3], 24)
+    decisions = pl.DataFrame(
+        {
+            "event_time": np.arange(96) * DAY_MS // 24,
+            "transaction": np.arange(96).astype(np.uint64),
+            "kind": np.ones(96, np.uint8),
+            "amount_ref": np.ones(96, np.int64),
+            "score": np.where(day == 2, np.nan, 0.5).astype(np.float32),
+            "action": np.zeros(96, np.uint8),
+            "boot": np.array([1, 5, 5, 1], np.uint64)[day],
+        }
+    )
+    labels = table()[1].clear()
+    ranked = rank(judge(decisions, labels, {1: "m-1", 5: "m-2"}, 30 * DAY_MS))
+    row = at_threshold(ranked.of(0), 0.5)
+    assert row is not None
+    assert (row["flagged"], row["per_day"]) == (48, pytest.approx(48 / (2 - 1 / 24)))
+    row = at_threshold(ranked.of(1), 0.5)
+    assert row is not None
+    assert (row["flagged"], row["per_day"]) == (24, pytest.approx(24 / 2))
+    assert ranked.days == pytest.approx(4 - 1 / 24)
 
 
 def test_thresholds_say_what_they_would_have_done() -> None:
@@ -116,7 +162,8 @@ def test_thresholds_say_what_they_would_have_done() -> None:
     found = threshold_table(ranked)
     assert 10 < len(found) <= 60
     assert [row["threshold"] for row in found] == sorted({r["threshold"] for r in found})[::-1]
-    days = (max(r["event_time"] for r in rows) - min(r["event_time"] for r in rows)) / DAY_MS
+    times = [r["event_time"] for r in by_hand() if r["matured"]]
+    days = (max(times) - min(times)) / DAY_MS
     for row in [*found, at_threshold(ranked, 0.505), at_threshold(ranked, 2.0)]:
         assert row is not None
         flagged = [r for r in rows if r["score"] >= row["threshold"]]

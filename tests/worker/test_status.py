@@ -113,6 +113,15 @@ def test_what_is_told(engine: Engine, tmp_path: Path) -> None:
     assert (live.read("worker") or {})["up"] is False
 
 
+def test_a_worker_that_never_turned(engine: Engine, tmp_path: Path) -> None:
+    """A worker that leaves before its first turn is down, and was not behind."""
+    clock = VirtualClock(1_000)
+    watch, live = ScorerWatch(Scorer(), clock, None), LiveDocuments(engine, clock)
+    follower = Behind(tmp_path)
+    Status(follower, watch, live, Meter(1), clock, labels=dict, on_reading=print).leave()
+    assert live.read("worker") == {"up": False, "since_ms": 1_000, "behind_since_ms": None}
+
+
 def test_a_stuck_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop that has not turned for ten seconds is stuck; a long round of commits is not."""
     now_s = [100.0]

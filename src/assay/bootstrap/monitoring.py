@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from assay.clock import Clock
+from assay.bootstrap.live import scorer_health
+from assay.clock import Clock, SystemClock
 from assay.control.database import open_control
 from assay.control.schema import KPI, PROGRESS, SWITCHES
 from assay.datasets.stream_view import read_stream
 from assay.errors import AssayError, DatasetError
-from assay.monitoring.judged import COLUMNS, Judged, judge
-from assay.monitoring.live import empty_live, label_counts, live_document
+from assay.monitoring.judged import COLUMNS, Ints, Judged, judge
+from assay.monitoring.live import empty_live, label_counts, label_states, live_document
 from assay.monitoring.monitor import Monitor
-from assay.monitoring.performance import at_threshold, series, summary, threshold_table
+from assay.monitoring.performance import (
+    at_threshold,
+    series,
+    summary,
+    threshold_table,
+    without_labels,
+)
+from assay.monitoring.processes import Written, processes, written_live
 from assay.monitoring.ranked import rank
 from assay.monitoring.switches import NO_MODEL
-from assay.records import DAY_MS
+from assay.records import DAY_MS, SCORED_KINDS
 from assay.scoring.bundle import Bundle
 from assay.scoring.keys import public_key
 from assay.workspace import Workspace
@@ -53,7 +62,9 @@ def _grids(workspace: Workspace, model: str) -> Mapping[str, Any] | None:
     return Bundle.load(workspace.models / model, public_key(workspace.keys)).quantiles
 
 
-def live_report(workspace: Workspace, hours: int = 24) -> dict[str, Any]:
+def live_report(
+    workspace: Workspace, hours: int = 24, clock: Clock | None = None
+) -> dict[str, Any]:
     """Return what is going on now.
 
     Parameters
@@ -61,22 +72,38 @@ def live_report(workspace: Workspace, hours: int = 24) -> dict[str, Any]:
     workspace : Workspace
     hours : int
         How far back, 1 or more.
+    clock : Clock, optional
+        Tells how old is what the worker wrote.
 
     Returns
     -------
     dict
         As docs/monitoring.md lists it; ``error`` says what could not be read, else it is None.
+        What could not be read is None too, never 0.
     """
     assert hours >= 1, hours
     currency, bucket_ms = _reference(workspace), workspace.settings.monitor_bucket_s * 1000
-    labels, error = _labels(workspace)
-    frauds_ms = labels.filter("fraud")["event_time"].to_numpy()
+    written: Mapping[str, Written] = {}
     try:
         with _control(workspace) as connection:
-            document = live_document(connection, currency, hours, bucket_ms, frauds_ms)
+            frauds_of = partial(_frauds_ms, workspace)
+            document = live_document(connection, currency, hours, bucket_ms, frauds_of)
+            written = written_live(connection)
     except (AssayError, SQLAlchemyError) as problem:
-        document, error = empty_live(currency), _said(problem)
-    return document | {"error": error}
+        document = empty_live(currency, None) | {"error": _said(problem)}
+    now_ms = (clock or SystemClock()).now_ms()
+    return document | processes(written, now_ms, partial(scorer_health, workspace))
+
+
+def _frauds_ms(workspace: Workspace, from_ms: int, to_ms: int) -> Ints:
+    """Return the event times of the payments in [from_ms, to_ms) that are labelled as fraud."""
+    stream, time = read_stream(workspace.stream), pl.col("event_time")
+    frauds = stream.labels().filter("fraud", time >= from_ms, time < to_ms)
+    if frauds.is_empty():
+        return frauds["event_time"].to_numpy()
+    decided = stream.decisions(("transaction", "kind"), from_ms, to_ms)
+    payments = decided.filter(pl.col("kind").is_in([int(kind) for kind in SCORED_KINDS]))
+    return frauds.join(payments, on="transaction", how="semi")["event_time"].to_numpy()
 
 
 def performance_report(
@@ -109,15 +136,18 @@ def performance_report(
         with _control(workspace) as connection:
             facts = _facts(connection)
         document["labels"] = facts["labels"]
+        if facts["stream_ms"] is None or facts["from_ms"] is None:
+            return document | {"error": error}
         from_ms = facts["from_ms"] if from_ms is None else from_ms
         to_ms = facts["stream_ms"] + 1 if to_ms is None else to_ms
         document |= {"from_ms": from_ms, "to_ms": to_ms}
-        if facts["stream_ms"] and from_ms is not None and from_ms < to_ms:
+        if from_ms < to_ms:
             matured_ms = facts["stream_ms"] - workspace.settings.label_maturity_days * DAY_MS
             decisions = read_stream(workspace.stream).decisions(COLUMNS, from_ms, to_ms)
             judged = judge(decisions, labels, facts["model_of"], matured_ms)
             document |= {"matured_ms": matured_ms, "models": list(judged.models)}
-            document |= _judgement(judged, model, threshold, from_ms, to_ms)
+            report = _judgement(judged, model, threshold, from_ms, to_ms)
+            document |= report if error is None else without_labels(report)
     except (AssayError, SQLAlchemyError) as problem:
         error = _said(problem)
     return document | {"error": error}
@@ -147,7 +177,7 @@ def _empty_performance(currency: str, model: str | None) -> dict[str, Any]:
         "models": [],
         "matured_ms": None,
         "currency": currency,
-        "labels": {},
+        "labels": label_states(None),
         "summary": [],
         "series": {name: [] for name in (*names, "stopped_fraud_ref", "missed_fraud_ref")},
         "thresholds": [],
@@ -161,7 +191,7 @@ def _facts(connection: Connection) -> dict[str, Any]:
     newest = select(PROGRESS.c.stream_ms).where(PROGRESS.c.reader == "monitor")
     return {
         "model_of": {int(arrival): str(model) for arrival, model in switches},
-        "stream_ms": connection.execute(newest).scalar() or 0,
+        "stream_ms": connection.execute(newest).scalar() or None,
         # Not the smallest event time of the table: a late event may be of any year.
         "from_ms": connection.execute(select(func.min(KPI.c.bucket_ms))).scalar(),
         "labels": label_counts(connection),

@@ -48,7 +48,10 @@ def _report(document: dict[str, Any], hours: int) -> None:
         return
     totals, currency = document["totals"], document["currency"]
     payments = max(totals["payments"], 1)
+    frauds = totals["reported_fraud"]
     facts = {
+        "scorer": _state(document["scorer"]),
+        "worker": _state(document["worker"]),
         "newest event": _moment(document["stream_ms"]),
         f"payments, {hours} h": totals["payments"],
         **{
@@ -57,7 +60,7 @@ def _report(document: dict[str, Any], hours: int) -> None:
         },
         "approved": _money(totals["approved_ref"], currency),
         "stopped": _money(totals["stopped_ref"], currency),
-        "reported as fraud": totals["reported_fraud"],
+        "reported as fraud": "unknown" if frauds is None else frauds,
         "labels": document["labels"],
     }
     show(facts, as_json=False)
@@ -89,11 +92,20 @@ def _performance(out: Console, rows: list[dict[str, Any]]) -> None:
     table = Table("model", "payments", "matured", "frauds", "precision", "recall", box=None)
     for row in rows:
         shares = ("" if row[name] is None else f"{row[name]:.1%}" for name in _SHARES)
-        counts = (f"{row[name]:,}" for name in ("payments", "matured", "frauds"))
+        found = (row[name] for name in ("payments", "matured", "frauds"))
+        counts = ("" if n is None else f"{n:,}" for n in found)
         table.add_row(Text(row["model"]), *counts, *shares)
     if rows:
-        out.print("\nOn payments whose truth is known:")
+        out.print("\nOn matured payments, by release:")
         out.print(table)
+
+
+def _state(process: dict[str, Any] | None) -> str:
+    if process is None:
+        return "not seen yet"
+    since_ms = process.get("since_ms")
+    since = "" if since_ms is None else f" since {_moment(since_ms)}"
+    return ("up" if process.get("up") else "down") + since
 
 
 def _money(minor: int, currency: str) -> str:

@@ -39,10 +39,15 @@ class Judged:
         Minor units of the reference currency; 0 where unknown.
     flagged : ndarray of bool, shape (n,)
         Anything but approved.
+    stopped : ndarray of bool, shape (n,)
+        Declined or held for review: its money did not move.
     fraud : ndarray of bool, shape (n,)
         Labelled as fraud.
     matured : ndarray of bool, shape (n,)
-        Labelled, or old enough that no label means genuine.
+        So old that no label means genuine. What is younger is not judged, labelled or not:
+        frauds are reported early and nobody reports what is in order.
+    early : ndarray of bool, shape (n,)
+        Labelled, but not matured.
     model : ndarray of int64, shape (n,)
         Which of `models` decided.
     models : tuple of str
@@ -52,8 +57,10 @@ class Judged:
     score: NDArray[np.float32]
     amount_ref: Ints
     flagged: Bools
+    stopped: Bools
     fraud: Bools
     matured: Bools
+    early: Bools
     model: Ints
     models: tuple[str, ...]
 
@@ -68,14 +75,16 @@ class Judged:
             self.score[rows],
             self.amount_ref[rows],
             self.flagged[rows],
+            self.stopped[rows],
             self.fraud[rows],
             self.matured[rows],
+            self.early[rows],
             self.model[rows],
             self.models,
         )
 
     def tally(self, group: Ints, groups: int) -> tuple[Ints, Ints]:
-        """Count payments and their money by group, maturity, flag and label.
+        """Count payments and their money by group, maturity, what was done, and label.
 
         Parameters
         ----------
@@ -85,13 +94,15 @@ class Judged:
         Returns
         -------
         tuple of ndarray of int64, each of shape (groups, 2, 2, 2)
-            Payments, and minor units; the axes are group, matured, flagged and fraud.
+            Payments, by group, matured, flagged and fraud; and minor units, by group, matured,
+            stopped and fraud.
         """
-        key = group * 8 + self.matured * 4 + self.flagged * 2 + self.fraud
+        key = group * 8 + self.matured * 4 + self.fraud
+        counts = np.bincount(key + self.flagged * 2, minlength=groups * 8)
         money = np.zeros(groups * 8, np.int64)
-        np.add.at(money, key, self.amount_ref)
+        np.add.at(money, key + self.stopped * 2, self.amount_ref)
         shape = (groups, 2, 2, 2)
-        return np.bincount(key, minlength=groups * 8).reshape(shape), money.reshape(shape)
+        return counts.reshape(shape), money.reshape(shape)
 
 
 def judge(
@@ -108,7 +119,7 @@ def judge(
     model_of : dict
         From the number of a boot record to its model; one that is not there is ``unknown``.
     matured_ms : int
-        Event time up to which a payment without a label is genuine.
+        Event time up to which payments are judged; one without a label is genuine.
     """
     payments = decisions.filter(pl.col("kind").is_in([int(kind) for kind in SCORED_KINDS]))
     fraud, known = np.zeros(len(payments), np.bool_), np.zeros(len(payments), np.bool_)
@@ -119,7 +130,8 @@ def judge(
     )
     known[hits["row"].to_numpy()] = True
     fraud[hits["row"].to_numpy()] = hits["fraud"].to_numpy()
-    time_ms = payments["event_time"].to_numpy()
+    time_ms, action = payments["event_time"].to_numpy(), payments["action"].to_numpy()
+    matured = time_ms <= matured_ms
     boots = payments["boot"].unique().sort().to_numpy()
     names = [model_of.get(boot, "unknown") for boot in boots.tolist()]
     models = sorted(set(names))
@@ -128,9 +140,11 @@ def judge(
         time_ms,
         payments["score"].to_numpy(),
         np.maximum(payments["amount_ref"].to_numpy(), 0),
-        payments["action"].to_numpy() != Action.approve,
+        action != Action.approve,
+        (action == Action.decline) | (action == Action.review),
         fraud,
-        known | (time_ms <= matured_ms),
+        matured,
+        known & ~matured,
         place[np.searchsorted(boots, payments["boot"].to_numpy())],
         tuple(models),
     )

@@ -80,7 +80,6 @@ def _columns(batch: Batch) -> dict[str, NDArray[Any]]:
     events, actions = batch.events, batch.actions
     payment = np.isin(events["kind"], SCORED_KINDS)
     money = np.where(payment, np.maximum(events["amount_ref"], 0), 0)  # -1 is unknown
-    approved = actions == Action.approve
     stopped = (actions == Action.decline) | (actions == Action.review)
     scored = payment & ~np.isnan(batch.scores)
     flags = {flag.name: events["flags"] & flag != 0 for flag in Flag}
@@ -91,6 +90,7 @@ def _columns(batch: Batch) -> dict[str, NDArray[Any]]:
         "events": np.ones(len(batch), np.int64),
         **{name: column.astype(np.int64) for name, column in counts.items()},
         "score_sum": np.where(scored, batch.scores, 0.0).astype(np.float64),
-        "approved_ref": np.where(approved, money, 0),
+        # A challenged payment goes through once the customer has passed.
+        "approved_ref": np.where(stopped, 0, money),
         "stopped_ref": np.where(stopped, money, 0),
     }

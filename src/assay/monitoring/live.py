@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from assay.control.schema import ALERTS, FINDINGS, KPI, LABELS, LATENCY, LIVE, PROGRESS
+from assay.control.schema import ALERTS, FINDINGS, KPI, LABELS, LATENCY, PROGRESS
+from assay.errors import AssayError
 from assay.monitoring.buckets import POINTS_MAX, width_ms
+from assay.monitoring.processes import written_live
 
 _HOUR_MS: Final = 3_600_000
 
@@ -35,8 +37,8 @@ _STATES: Final = ("matched", "waiting", "duplicate", "conflict")
 Ints = NDArray[np.int64]
 
 
-def empty_live(currency: str) -> dict[str, Any]:
-    """Return the document of a system about which nothing is known."""
+def empty_live(currency: str, count: int | None = 0) -> dict[str, Any]:
+    """Return the document of a system that decided nothing; with None for counts, of any system."""
     series = ("bucket_ms", *_SERIES[:5], "mean_score", *_SERIES[5:], "fraud_rate")
     return {
         "stream_ms": None,
@@ -45,18 +47,23 @@ def empty_live(currency: str) -> dict[str, Any]:
         "scorer": None,
         "worker": None,
         "window_ms": None,
-        "totals": dict.fromkeys((*TOTALS, "reported_fraud"), 0),
+        "totals": dict.fromkeys((*TOTALS, "reported_fraud"), count),
         "series": {name: [] for name in series},
         "latency": {name: [] for name in ("at_ms", "p50_ms", "p99_ms", "per_s")},
         "recent": [],
         "alerts": [],
         "findings": [],
-        "labels": dict.fromkeys(_STATES, 0),
+        "labels": label_states(count),
+        "error": None,
     }
 
 
 def live_document(
-    connection: Connection, currency: str, hours: int, bucket_ms: int, frauds_ms: Ints
+    connection: Connection,
+    currency: str,
+    hours: int,
+    bucket_ms: int,
+    frauds_of: Callable[[int, int], Ints],
 ) -> dict[str, Any]:
     """Return volume, money, latency, findings and alerts of the last hours.
 
@@ -69,16 +76,16 @@ def live_document(
         Of stream time for what was decided, of wall time for latency, there at most 24.
     bucket_ms : int
         Width of the bars that volumes are counted in.
-    frauds_ms : ndarray of int64
-        Event times of the payments that are labelled as fraud.
+    frauds_of : callable
+        Event times of the payments of [from, to) that are labelled as fraud; where it raises an
+        `AssayError`, what depends on them is None and ``error`` says why.
     """
     out = empty_live(currency)
     out["labels"] |= label_counts(connection)
     out["latency"] = _latency(connection, min(hours, 24) * _HOUR_MS)
     out["findings"], out["alerts"] = _findings(connection), _alerts(connection)
-    live = _live(connection)
-    out["scorer"], out["worker"] = live.get("scorer"), live.get("worker")
-    out["recent"] = (live.get("recent") or {}).get("decisions", [])
+    if (recent := written_live(connection).get("recent")) is not None:
+        out["recent"] = recent.document.get("decisions", [])
     progress = connection.execute(select(PROGRESS).where(PROGRESS.c.reader == "monitor")).first()
     if progress is not None:
         out["updated_ms"] = progress.updated_ms
@@ -86,9 +93,17 @@ def live_document(
     if out["stream_ms"]:
         from_ms, to_ms = out["stream_ms"] - hours * _HOUR_MS, out["stream_ms"] + 1
         out["window_ms"] = [from_ms, to_ms]
-        inside = frauds_ms[(frauds_ms >= from_ms) & (frauds_ms < to_ms)]
-        out |= _volumes(connection, from_ms, to_ms, bucket_ms, inside)
+        try:
+            frauds_ms = frauds_of(from_ms, to_ms)
+        except AssayError as problem:
+            frauds_ms, out["error"] = None, str(problem)
+        out |= _volumes(connection, from_ms, to_ms, bucket_ms, frauds_ms)
     return out
+
+
+def label_states(count: int | None) -> dict[str, int | None]:
+    """Return the same count for every state of a report; None: nobody knows."""
+    return dict.fromkeys(_STATES, count)
 
 
 def label_counts(connection: Connection) -> dict[str, int]:
@@ -98,7 +113,7 @@ def label_counts(connection: Connection) -> dict[str, int]:
 
 
 def _volumes(
-    connection: Connection, from_ms: int, to_ms: int, bucket_ms: int, frauds_ms: Ints
+    connection: Connection, from_ms: int, to_ms: int, bucket_ms: int, frauds_ms: Ints | None
 ) -> dict[str, Any]:
     """Return ``totals`` and ``series``; buckets without a payment are there, with zeros."""
     width = width_ms(from_ms, to_ms, bucket_ms)
@@ -108,21 +123,31 @@ def _volumes(
     query = select(bucket.label("bucket_ms"), *sums).where(inside).group_by(bucket).order_by(bucket)
     rows = connection.execute(query).mappings().all()
     totals = {name: sum(int(row[name]) for row in rows) for name in TOTALS}
-    out = {"totals": totals | {"reported_fraud": len(frauds_ms)}}
+    known = None if frauds_ms is None else len(frauds_ms)
+    out = {"totals": totals | {"reported_fraud": known}}
     if not rows:
         return out
     times = list(range(rows[0]["bucket_ms"], to_ms, width))
     place = {row["bucket_ms"]: row for row in rows}
-    frauds = dict(zip(*np.unique(frauds_ms // width * width, return_counts=True), strict=True))
     series: dict[str, list[Any]] = {"bucket_ms": times}
     for name in _SERIES:
         series[name] = [int(place[at][name]) if at in place else 0 for at in times]
     series["mean_score"] = [_mean_score(place.get(at)) for at in times]
-    series["fraud_rate"] = [
-        min(1.0, int(frauds.get(at, 0)) / n) if n else None
-        for at, n in zip(times, series["payments"], strict=True)
-    ]
+    series["fraud_rate"] = _fraud_rate(times, series["payments"], frauds_ms, width)
     return out | {"series": series}
+
+
+def _fraud_rate(
+    times: list[int], payments: list[int], frauds_ms: Ints | None, width: int
+) -> list[float | None]:
+    """Return the share of fraud by bucket; None without a payment, and where nobody knows."""
+    if frauds_ms is None:
+        return [None] * len(times)
+    frauds = dict(zip(*np.unique(frauds_ms // width * width, return_counts=True), strict=True))
+    return [
+        min(1.0, int(frauds.get(at, 0)) / n) if n else None
+        for at, n in zip(times, payments, strict=True)
+    ]
 
 
 def _mean_score(row: Any) -> float | None:
@@ -173,14 +198,3 @@ def _alerts(connection: Connection) -> list[dict[str, Any]]:
         ALERTS.c.closed_ms.is_not(None), ALERTS.c.opened_ms.desc(), ALERTS.c.id.desc()
     )
     return [dict(row) for row in connection.execute(query.limit(ALERTS_MAX)).mappings()]
-
-
-def _live(connection: Connection) -> dict[str, dict[str, Any]]:
-    """Return the live documents; one that cannot be read is left out."""
-    out = {}
-    for name, text in connection.execute(select(LIVE.c.name, LIVE.c.document)):
-        try:
-            out[name] = msgspec.json.decode(text, type=dict[str, Any])
-        except msgspec.DecodeError:
-            continue
-    return out

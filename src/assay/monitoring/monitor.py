@@ -121,11 +121,12 @@ class Monitor:
         Parameters
         ----------
         position : int
-            Where the journal goes on after everything that was taken.
+            Where the journal goes on after everything that was read; less than the monitor's own
+            while another consumer catches up.
         """
-        assert position >= self._taken, (position, self._taken)
-        if position == self.position:
+        if position <= self.position:
             return
+        assert position >= self._taken, (position, self._taken)
         self._owner_check()
         progress = _Progress(self._progress.stream, position, self._stream_ms)
         now_ms = self._clock.now_ms()

@@ -1,13 +1,14 @@
-"""Precision, recall and money on payments whose truth is known: pure functions."""
+"""Precision, recall and money on matured payments: pure functions."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from assay.monitoring.buckets import width_ms
-from assay.monitoring.judged import Judged
+from assay.monitoring.judged import Ints, Judged
 from assay.monitoring.ranked import Ranked
 from assay.monitoring.ranking import average_precision, roc_auc
 
@@ -15,30 +16,61 @@ SHARES: Final = np.geomspace(1e-4, 0.5, 60)
 """Shares of payments that the thresholds of the table would flag, where scores differ enough."""
 
 
+FIGURES: Final = (
+    "frauds",
+    "flagged",
+    "precision",
+    "recall",
+    "stopped_fraud_ref",
+    "missed_fraud_ref",
+    "approved_ref",
+    "false_positive_ratio",
+)
+"""What is said of matured payments; None where there is none."""
+
+_OF_LABELS: Final = frozenset(FIGURES) - {"flagged", "approved_ref"} | {
+    "labelled_early",
+    "average_precision",
+    "roc_auc",
+    "false_positives",
+}
+"""What nobody knows without labels."""
+
+
 def summary(judged: Judged, ranked: Ranked) -> list[dict[str, Any]]:
     """Return one row for each model, by name."""
-    counts, money = judged.tally(judged.model, len(judged.models))
+    n = len(judged.models)
+    counts, money = judged.tally(judged.model, n)
+    early = np.bincount(judged.model[judged.early], minlength=n)
     return [
-        _summary_row(name, counts[i], money[i]) | _ranking(ranked.of(i))
+        {
+            "model": name,
+            "payments": int(counts[i].sum()),
+            "matured": int(counts[i, 1].sum()),
+            "labelled_early": int(early[i]),
+            **_figures(counts[i, 1], money[i, 1]),
+            **_ranking(ranked.of(i)),
+        }
         for i, name in enumerate(judged.models)
     ]
 
 
-def _summary_row(name: str, counts: Any, money: Any) -> dict[str, Any]:
-    """Return what the tally of one model says; its axes are matured, flagged and fraud."""
-    caught, false = int(counts[1, 1, 1]), int(counts[1, 1, 0])
-    frauds = int(counts[1, :, 1].sum())
+def _figures(counts: Ints, money: Ints) -> dict[str, Any]:
+    """Return `FIGURES` of matured payments.
+
+    The axes of both are whether it was flagged, of money whether it was stopped, and fraud.
+    """
+    if not counts.any():
+        return dict.fromkeys(FIGURES)
+    caught, false, frauds = int(counts[1, 1]), int(counts[1, 0]), int(counts[:, 1].sum())
     return {
-        "model": name,
-        "payments": int(counts.sum()),
-        "matured": int(counts[1].sum()),
         "frauds": frauds,
-        "flagged": int(counts[:, 1].sum()),
+        "flagged": caught + false,
         "precision": _share(caught, caught + false),
         "recall": _share(caught, frauds),
-        "stopped_fraud_ref": int(money[1, 1, 1]),
-        "missed_fraud_ref": int(money[1, 0, 1]),
-        "approved_ref": int(money[:, 0].sum()),
+        "stopped_fraud_ref": int(money[1, 1]),
+        "missed_fraud_ref": int(money[0, 1]),
+        "approved_ref": int(money[0].sum()),
         "false_positive_ratio": _share(false, caught),
     }
 
@@ -54,16 +86,12 @@ def series(judged: Judged, from_ms: int, to_ms: int) -> dict[str, list[Any]]:
     start = from_ms // width
     n = (to_ms - 1) // width - start + 1
     counts, money = judged.tally(judged.time_ms // width - start, n)
-    caught, false = counts[:, 1, 1, 1].tolist(), counts[:, 1, 1, 0].tolist()
-    frauds = counts[:, 1, :, 1].sum(axis=1).tolist()
+    rows = [_figures(counts[i, 1], money[i, 1]) for i in range(n)]
+    figures = ("frauds", "precision", "recall", "stopped_fraud_ref", "missed_fraud_ref")
     return {
         "bucket_ms": ((np.arange(n) + start) * width).tolist(),
         "payments": counts.sum(axis=(1, 2, 3)).tolist(),
-        "frauds": frauds,
-        "precision": [_share(a, a + b) for a, b in zip(caught, false, strict=True)],
-        "recall": [_share(a, b) for a, b in zip(caught, frauds, strict=True)],
-        "stopped_fraud_ref": money[:, 1, 1, 1].tolist(),
-        "missed_fraud_ref": money[:, 1, 0, 1].tolist(),
+        **{name: [row[name] for row in rows] for name in figures},
     }
 
 
@@ -103,6 +131,22 @@ def _threshold_rows(ranked: Ranked, thresholds: list[float]) -> list[dict[str, A
         }
         for threshold, n in zip(thresholds, flagged.tolist(), strict=True)
     ]
+
+
+def without_labels(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a report with None for all that labels say: they could not be read."""
+    chosen, columns = report["chosen"], report["series"]
+    unknown = [None] * len(columns["bucket_ms"])
+    return {
+        "summary": [_without_labels(row) for row in report["summary"]],
+        "series": {k: unknown if k in _OF_LABELS else column for k, column in columns.items()},
+        "thresholds": [_without_labels(row) for row in report["thresholds"]],
+        "chosen": None if chosen is None else _without_labels(chosen),
+    }
+
+
+def _without_labels(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: None if name in _OF_LABELS else value for name, value in row.items()}
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -23,18 +23,23 @@ class Ranked:
     amount_ref : ndarray of int64, shape (n,)
     model : ndarray of int64, shape (n,)
         Which of the models decided, as in `Judged`.
-    days : float
-        How long a stretch they come from.
+    days_of : ndarray of float64, shape (models,)
+        How long each of the models decided, in days of stream time; 0 for one that is left out.
     """
 
     score: NDArray[np.float32]
     fraud: Bools
     amount_ref: Ints
     model: Ints
-    days: float
+    days_of: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.score)
+
+    @property
+    def days(self) -> float:
+        """How long they were decided for, an hour at least."""
+        return max(float(self.days_of.sum()), 1 / 24)
 
     def of(self, model: int) -> Ranked:
         """Return the payments that one model decided."""
@@ -44,7 +49,7 @@ class Ranked:
             self.fraud[rows],
             self.amount_ref[rows],
             self.model[rows],
-            self.days,
+            np.where(np.arange(len(self.days_of)) == model, self.days_of, 0),
         )
 
 
@@ -55,13 +60,19 @@ def rank(judged: Judged) -> Ranked:
     # together takes a fraction of the time of an argsort.
     fall = np.uint64(0xFFFFFFFF) - (judged.score[rows] + np.float32(0)).view(np.uint32)
     keys = np.sort(fall << np.uint64(32) | np.arange(len(rows), dtype=np.uint64))
-    times = judged.time_ms[rows]
-    span_ms = int(times.max()) - int(times.min()) if len(rows) else 0
     rows = rows[(keys & np.uint64(0xFFFFFFFF)).astype(np.intp)]
     return Ranked(
         judged.score[rows],
         judged.fraud[rows],
         judged.amount_ref[rows],
         judged.model[rows],
-        max(span_ms / DAY_MS, 1 / 24),
+        _days_of(judged),
     )
+
+
+def _days_of(judged: Judged) -> NDArray[np.float64]:
+    """Return how long each model decided: from each of its payments to the next of any model."""
+    rows = np.flatnonzero(judged.matured)
+    rows = rows[np.argsort(judged.time_ms[rows], kind="stable")]
+    until_next_ms = np.diff(judged.time_ms[rows])
+    return np.bincount(judged.model[rows[:-1]], until_next_ms, len(judged.models)) / DAY_MS

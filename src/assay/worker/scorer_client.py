@@ -37,7 +37,8 @@ class ScorerClient:
 
     def health(self) -> dict[str, Any]:
         """Return what ``GET /health`` says, whatever its status."""
-        _, body = self._ask("GET", "/health")
+        # Without the key: after a crash somebody else may listen where the scorer did.
+        _, body = self._ask("GET", "/health", with_key=False)
         return _document(body)
 
     def counters(self) -> dict[str, Any]:
@@ -62,13 +63,17 @@ class ScorerClient:
         ]
         _accepted(*self._ask("POST", "/v1/resolved-labels", msgspec.json.encode(rows)))
 
-    def _ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    def _ask(
+        self, method: str, path: str, body: bytes | None = None, *, with_key: bool = True
+    ) -> tuple[int, bytes]:
         if (url := self._url()) is None:
             raise UnavailableError("no scorer is announced; start one with: assay serve")
         where = urlsplit(url)
         assert where.hostname is not None, url
         connection = http.client.HTTPConnection(where.hostname, where.port, self._timeout_s)
-        headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
+        headers = {"content-type": "application/json"}
+        if with_key:
+            headers["authorization"] = f"Bearer {self._key}"
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()

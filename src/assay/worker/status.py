@@ -44,8 +44,12 @@ class Status:
         self._follower, self._watch, self._live = follower, watch, live
         self._meter, self._clock, self._labels = meter, clock, labels
         self._on_reading = on_reading
-        self._own: dict[str, Any] = {"up": True, "since_ms": clock.now_ms()}
         self._behind_since_ms: int | None = None
+        self._own: dict[str, Any] = {
+            "up": True,
+            "since_ms": clock.now_ms(),
+            "behind_since_ms": None,
+        }
 
     def tell(self) -> None:
         """Hand the newest counters on, and replace both documents."""
