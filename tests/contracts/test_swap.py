@@ -247,6 +247,18 @@ def test_what_cannot_be_loaded_is_refused(scenario: Scenario) -> None:
         assert get(process.url, "/health")["refused"] is None
 
 
+def test_a_restart_promotes_nothing(scenario: Scenario) -> None:
+    """A model that was trained meanwhile, or half written, does not decide after a restart."""
+    workspace = scenario.workspace
+    with ScorerProcess(workspace.path) as process:
+        assert get(process.url, "/health")["model"] == FIRST
+        process.kill()
+    second_model(workspace)
+    (workspace.models / ".boosting-0.3.0-ab12cd_3").mkdir()
+    with ScorerProcess(workspace.path) as process:
+        assert get(process.url, "/health")["model"] == FIRST
+
+
 def test_a_restart_passes_over_what_cannot_be_loaded(scenario: Scenario) -> None:
     """A scorer that starts takes the newest request whose model loads, and tells of the newer."""
     workspace = scenario.workspace

@@ -212,7 +212,7 @@ def test_a_transaction_is_whole_or_not_at_all(engine: Engine) -> None:
     def write_twice() -> None:
         with engine.begin() as connection:
             connection.execute(insert(LIVE).values(name="half", document="", updated_ms=1))
-            connection.execute(text("INSERT INTO rollout VALUES (1, 'm', 'promote', 'b', 1)"))
+            connection.execute(text("INSERT INTO rollout VALUES (1, 'm', 'promote', 'b', 1, NULL)"))
 
     with pytest.raises(IntegrityError):
         write_twice()

@@ -12,7 +12,14 @@ import msgspec
 import pytest
 from sqlalchemy import insert
 
-from assay.bootstrap.lifecycle import compare, models, promote, rollback, show
+from assay.bootstrap.lifecycle import (
+    compare,
+    models,
+    promote,
+    requested_model,
+    rollback,
+    show,
+)
 from assay.control.database import open_control
 from assay.control.schema import LIVE, SWITCHES
 from assay.errors import (
@@ -272,7 +279,24 @@ def test_a_refusal_of_the_scorer_is_told(workspace: Workspace, bundle: Write, st
     assert f"{A} goes on deciding" in str(caught.value)
     assert models(workspace)["scorer"]["refused"]["model"] == B
     assert models(workspace)["previous"] is None
-    assert promote(workspace, A, "ana")["live"]  # takes the request back
+    assert requested_model(workspace) is None  # no restart takes it up
+    with pytest.raises(ReleaseError, match="live already"):
+        promote(workspace, A, "ana")
+
+
+def test_a_rollback_passes_over_what_was_refused(
+    workspace: Workspace, bundle: Write, start: Start
+) -> None:
+    """A model that the scorer refused never decided, so no way leads back to it."""
+    for version in ("0.1.0", "0.2.0", "0.3.0"):
+        bundle(version)
+    copy_switches(workspace, (A, 0))
+    scorer = start(A)
+    scorer.refuses[B] = "the graph does not run"
+    with pytest.raises(ReleaseError, match="does not run"):
+        promote(workspace, B, "ana")
+    promote(workspace, "boosting-0.3.0", "ana")
+    assert rollback(workspace, "ana")["model"] == A
 
 
 def test_without_a_scorer_the_request_waits(workspace: Workspace, bundle: Write) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import threading
 from collections.abc import Iterator
@@ -270,7 +271,7 @@ def test_everything_keeps_its_order(ledger: Ledger, tmp_path: Path) -> None:
         for number in (1, 2, 3):
             engine.switch(release(ledger, number))
             answers += [engine.submit(*row(100 * number + i)) for i in range(12)]
-            labels.append(engine.enter([LABEL]))
+            labels.append(engine.enter([dataclasses.replace(LABEL, report=number)]))
         features.gate.set()
         answered = [await answer for answer in answers]
         await asyncio.gather(*labels)
@@ -291,6 +292,26 @@ def test_everything_keeps_its_order(ledger: Ledger, tmp_path: Path) -> None:
         number = [1, 6, 20, 34].index(boot)
         assert decision["model"] == ("m" if number == 0 else f"m-{number}")
         assert decision["score"] == pytest.approx(score, abs=1e-6) == number / 100
+
+
+def test_a_label_that_comes_again_is_written_once(ledger: Ledger, tmp_path: Path) -> None:
+    """A resolved label that was sent again while it was on its way is acknowledged, not doubled;
+    a report that comes again is a report.
+    """
+
+    async def main() -> None:
+        engine = engine_over(ledger, Features())
+        engine.start(asyncio.get_running_loop())
+        await asyncio.gather(engine.enter([LABEL, LABEL]), engine.enter([LABEL]))
+        await engine.enter([LABEL])
+        await asyncio.gather(engine.enter([REPORT]), engine.enter([REPORT]))
+        assert engine.counts()["labels"] == 1
+        await asyncio.to_thread(engine.stop)
+
+    asyncio.run(main())
+    (stretch,) = decode_stretches([*read_journal(tmp_path)], 0)
+    assert [label.report for label in stretch.labels] == [LABEL.report]
+    assert len(stretch.reports) == 2
 
 
 def test_too_many_labels_are_refused(ledger: Ledger) -> None:

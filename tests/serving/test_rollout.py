@@ -40,6 +40,8 @@ class Place:
         self.loaded.append(request.revision)
         if request.model == "broken":
             raise BundleError("its signature is wrong")
+        if request.model == "busy" and len(self.loaded) < 3:
+            raise OSError("too many open files")
         if request.model == "odd":
             raise ZeroDivisionError("/a/secret/place")
         return Release(request, None, lambda _batch: None)  # type: ignore[arg-type]
@@ -87,6 +89,27 @@ def test_what_does_not_load_is_refused_once() -> None:
     place.ask(6, "m-2")
     assert place.rollout.refused is None
     assert len(place.live) == 1
+
+
+def test_what_may_pass_is_tried_again() -> None:
+    """A load that failed for want of files or memory is no refusal: the next look tries anew."""
+    place = Place()
+    place.newest = Asked(4, "busy")
+    assert [place.rollout.poll() for _ in range(4)] == [False, False, True, True]
+    assert place.rollout.refused is None
+    assert len(place.live) == 1
+
+
+def test_a_withdrawn_request_changes_nothing() -> None:
+    """When a refused request is withdrawn, the one in force is the newest and is not loaded."""
+    place = Place()
+    place.ask(4, "broken")
+    place.ask(3, "m-1")
+    assert place.loaded == [4]
+    place.ask(5, "m-2")
+    place.ask(6, "broken")
+    place.ask(5, "m-2")
+    assert place.loaded == [4, 5, 6]
 
 
 def test_trouble_is_waited_out() -> None:

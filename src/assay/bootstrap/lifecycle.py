@@ -102,10 +102,8 @@ def show(workspace: Workspace, name: str) -> dict[str, Any]:
 
 def requested_model(workspace: Workspace) -> str | None:
     """Return the model that was asked for last, if its bundle is there."""
-    past = Past.read(workspace)
-    if not past.requests:
-        return None
-    model = past.requests[0].model
+    asked = Past.read(workspace).asked
+    model = None if asked is None else asked.model
     return model if model in {folder.name for folder in bundle_folders(workspace)} else None
 
 
@@ -197,8 +195,13 @@ def _release(
         expected = past.revision if expected_revision is None else expected_revision
         began = time.monotonic()
         now_ms = SystemClock().now_ms()
-        revision = Rollout(engine).request(target, cause, by, expected, now_ms)
-    note = _wait(workspace, health, revision, target, wait_s)
+        rollout = Rollout(engine)
+        revision = rollout.request(target, cause, by, expected, now_ms)
+        try:
+            note = _wait(workspace, health, revision, target, wait_s)
+        except ReleaseError as error:
+            rollout.refuse(revision, str(error))
+            raise
     took_ms = None if note else round((time.monotonic() - began) * 1000, 1)
     return {
         "revision": revision,
@@ -224,7 +227,7 @@ def _previous(live: str | None, health: Health | None, past: Past) -> str:
 
 def _check_new(model: str, health: Health | None, past: Past) -> None:
     """Refuse to ask for what is already so."""
-    asked = past.requests[0] if past.requests else None
+    asked = past.asked
     if asked is not None and asked.model != model:
         return
     if health is not None and health["model"] == model:

@@ -57,6 +57,11 @@ class Past(msgspec.Struct):
         """The newest request's, 0 before the first."""
         return self.requests[0].revision if self.requests else 0
 
+    @property
+    def asked(self) -> Request | None:
+        """The request that holds."""
+        return next((request for request in self.requests if request.refused is None), None)
+
     @classmethod
     def read(cls, workspace: Workspace) -> Past:
         """Read it; a database that is missing is empty, and one that is damaged says why."""

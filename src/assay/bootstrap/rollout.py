@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from assay.bootstrap.scoring import Scoring, load_model, load_scoring
 from assay.errors import AssayError, BundleError, ReleaseError
 from assay.journal.boot_record import BootRecord
+from assay.journal.reader import last_boot
 from assay.lifecycle.rollout import Rollout as Store
 from assay.serving.rollout import Request
 from assay.serving.work import Release
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("assay.serving")
 
 _LOOK_BACK = 20
+_NO_MODEL = "none"  # what a boot record says when rules decide alone
 
 
 class Requests:
@@ -41,10 +43,10 @@ class Requests:
 
     def newest(self) -> Request | None:
         """Return the request that holds, or None."""
-        return next(iter(self.last(1)), None)
+        return next(iter(self.last(_LOOK_BACK)), None)
 
     def last(self, count: int) -> Sequence[Request]:
-        """Return the newest requests, newest first."""
+        """Return those of the newest requests that were not refused, newest first."""
         from assay.control.database import open_control
 
         try:
@@ -57,7 +59,7 @@ class Requests:
         if self._engine is None or stat.st_ino != self._inode:
             self._close()
             self._engine, self._inode = open_control(self._path), stat.st_ino
-        return Store(self._engine).last(count)
+        return [request for request in Store(self._engine).last(count) if not request.refused]
 
     def _close(self) -> None:
         if self._engine is not None:
@@ -70,7 +72,8 @@ def first_scoring(
 ) -> tuple[Scoring, int]:
     """Return what a scorer starts with, and the revision that asked for it, 0 without one.
 
-    It is what was named, else the newest request whose model loads, else the newest version.
+    It is what was named, else the newest request whose model loads, else what decided before the
+    start, as the journal says, else the newest version: a restart promotes nothing by itself.
 
     Raises
     ------
@@ -83,12 +86,15 @@ def first_scoring(
     try:
         found = requests.last(_LOOK_BACK)
     except Exception as error:  # noqa: BLE001 — whatever a database raises, decisions go on
-        log.warning("requests for a release cannot be read, the newest version decides: %s", error)
+        log.warning("requests for a release cannot be read, what decided before goes on: %s", error)
     for request in found:
         try:
             return load_scoring(workspace, request.model), request.revision
         except BundleError as error:
             log.warning("request %d is passed over: %s", request.revision, error)
+    before = last_boot(workspace.journal)
+    if before is not None and before.model != _NO_MODEL:
+        return load_scoring(workspace, before.model), before.revision
     return load_scoring(workspace), 0
 
 

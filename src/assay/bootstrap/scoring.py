@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from assay.bootstrap.bundles import bundle_folders, find_folder
 from assay.bootstrap.features import workspace_features
 from assay.decisions.decide import decide
 from assay.decisions.policy import Policy
@@ -41,18 +43,14 @@ def find_bundle(workspace: Workspace, name: str | None) -> Path:
         If there is none.
     """
     if name is not None:
-        folder = workspace.models / name
-        if Path(name).name != name or not folder.is_dir():
-            known = ", ".join(sorted(p.name for p in workspace.models.glob("*-*"))) or "none yet"
-            raise BundleError(f"no model {name!r}; accepted: {known}")
-        return folder
-    folders = [p for p in workspace.models.glob("*-*.*.*") if p.is_dir()]
+        return find_folder(workspace, name)
+    folders = [p for p in bundle_folders(workspace) if re.search(r"-\d+\.\d+\.\d+$", p.name)]
     if not folders:
         raise BundleError(
             f"no model in {workspace.models}; train one with: assay train, "
             "or decide by rules alone with: assay serve --rules-only"
         )
-    return max(folders, key=lambda p: [int(n) for n in p.name.rsplit("-", 1)[1].split(".")])
+    return folders[0]
 
 
 def load_scoring(

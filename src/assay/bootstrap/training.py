@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assay import durable
 from assay.bootstrap.create import first_policy
 from assay.bootstrap.features import make_fold, workspace_features
 from assay.bootstrap.progress import Progress, quiet
@@ -135,7 +136,7 @@ def _first_policy(workspace: Workspace, names: Sequence[str], metrics: dict[str,
     """Write a policy with thresholds that fit the model, unless somebody has one already."""
     if not workspace.policy.exists() or workspace.policy.read_text("utf-8") == first_policy():
         text = default_policy(names, suggested_thresholds(metrics))
-        workspace.policy.write_text(text, encoding="utf-8")
+        durable.replace(workspace.policy, text.encode(), mode=0o644)
 
 
 FLAGGED_SHARES = {"challenge": 0.01, "review": 0.005, "decline": 0.001}

@@ -82,6 +82,7 @@ def _engine(path: Path) -> Engine:
         URL.create("sqlite", database=str(path)),
         # BEGIN IMMEDIATE ahead of the first statement that writes: a transaction that began as a
         # reader could not become a writer once another has written, and would fail at once.
+        hide_parameters=True,  # errors are logged; the values may be ids and merchants' names
         connect_args={"isolation_level": "IMMEDIATE", "timeout": BUSY_TIMEOUT_MS / 1000},
     )
     event.listen(engine, "connect", _set_up)

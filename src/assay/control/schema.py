@@ -39,6 +39,7 @@ ROLLOUT: Final = Table(
     Column("cause", String(16), nullable=False),  # promote, rollback
     Column("requested_by", String(64), nullable=False),
     _ms("requested_ms"),  # wall time
+    Column("refused", Text, nullable=True),  # why the scorer did not take it, as it was told
 )
 """Which model shall decide: the newest row. The scorer polls it; a row is only a request."""
 
@@ -95,7 +96,7 @@ KPI: Final = Table(
     Column("late", BigInteger, nullable=False),
     Column("future", BigInteger, nullable=False),
     Column("score_sum", Float, nullable=False),  # over payments with a score
-    Column("approved_ref", BigInteger, nullable=False),  # minor units of the reference currency
+    Column("approved_ref", BigInteger, nullable=False),  # not stopped; minor units
     Column("stopped_ref", BigInteger, nullable=False),  # declined or held for review
 )
 """What was decided, by time and model."""

@@ -19,8 +19,8 @@ from assay.records import Flag, LabelReport, ResolvedLabel, Stretch
 HOLD_MS: Final = 5_000
 """How long after a label was sent, or may have been, the journal is given to show it."""
 
-SEND_MAX: Final = 1_000
-"""Most labels in one request."""
+SEND_MAX: Final = 200
+"""Most labels in one request: they stand in line with payments, which must not wait long."""
 
 _LOOKUP_MAX: Final = 8_000
 _IDS_MAX: Final = 500
@@ -152,8 +152,8 @@ class LabelBook:
         may be under way.
         """
         self._owner_check()
-        if self._new or self._journalled or position != self.position:
-            self._store(position)
+        if self._new or self._journalled or position > self.position:
+            self._store(max(position, self.position))
         self._release()
         self._match()
 

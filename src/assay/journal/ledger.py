@@ -197,6 +197,8 @@ class Ledger:
             encoded, hashes = encode_decisions(batch, canonicals, digests, boot=boot, salts=salts)
             payloads += encoded
             leaves.append(hashes)
+        if not payloads:  # labels that were there already
+            return leaves
         positions = np.array(self._log.append(payloads), np.int64)
         self._log.sync()
         for part, begin in zip(parts, begins, strict=True):

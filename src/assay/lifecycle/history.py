@@ -39,7 +39,7 @@ def was_live(
         Revision in force: what was asked for after it has not happened.
     """
     copied = max((switch["revision"] for switch in switches), default=0)
-    pending = [r.model for r in requests if copied < r.revision <= in_force]
+    pending = [r.model for r in requests if copied < r.revision <= in_force and not r.refused]
     return pending + [s["model"] for s in switches if s["model"] != NO_MODEL]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from sqlalchemy import Engine, func, insert, literal, select
+from sqlalchemy import Engine, func, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 from assay.control.schema import ROLLOUT
@@ -28,6 +28,8 @@ class Request:
         1, 2, …: each request has its own, and the largest holds.
     requested_ms : int
         Wall time.
+    refused : str or None
+        Why the scorer did not take it; such a request holds no more.
     """
 
     revision: int
@@ -35,6 +37,7 @@ class Request:
     cause: Cause
     requested_by: str
     requested_ms: int
+    refused: str | None = None
 
     def __str__(self) -> str:
         at = datetime.fromtimestamp(self.requested_ms / 1000, UTC)
@@ -52,11 +55,11 @@ class Rollout:
         self._engine = engine
 
     def newest(self) -> Request | None:
-        """Return the request that holds, or None before the first."""
+        """Return the newest request, or None before the first."""
         return next(iter(self.last(1)), None)
 
     def last(self, count: int) -> list[Request]:
-        """Return the newest requests, newest first."""
+        """Return the newest requests, newest first, those that were refused as well."""
         rows = select(ROLLOUT).order_by(ROLLOUT.c.revision.desc()).limit(count)
         with self._engine.connect() as connection:
             return [Request(**row) for row in connection.execute(rows).mappings()]
@@ -99,7 +102,7 @@ class Rollout:
         newest = select(func.coalesce(func.max(ROLLOUT.c.revision), 0)).scalar_subquery()
         # One statement: nobody can come between the look and the insert.
         request = insert(ROLLOUT).from_select(
-            [column.name for column in ROLLOUT.columns],
+            ["revision", "model", "cause", "requested_by", "requested_ms"],
             select(*map(literal, row)).where(newest == expected_revision),
         )
         try:
@@ -110,6 +113,12 @@ class Rollout:
         if not taken:
             raise ReleaseError(self._conflict(expected_revision))
         return revision
+
+    def refuse(self, revision: int, reason: str) -> None:
+        """Note that the scorer did not take a request: no restart shall take it up either."""
+        row = update(ROLLOUT).where(ROLLOUT.c.revision == revision).values(refused=reason)
+        with self._engine.begin() as connection:
+            connection.execute(row)
 
     def _conflict(self, expected_revision: int) -> str:
         newest = self.newest()

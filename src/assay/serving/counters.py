@@ -42,7 +42,7 @@ class Counters:
 
     def count_labels(self, labels: Labels) -> None:
         """Count labels that are on the disk."""
-        if isinstance(labels.rows[0], LabelReport):
+        if labels.rows and isinstance(labels.rows[0], LabelReport):
             self.label_reports += len(labels.rows)
         else:
             self.labels += len(labels.rows)

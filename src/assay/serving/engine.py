@@ -11,6 +11,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -32,7 +33,10 @@ _FAILED = "the scorer has failed and is stopping; send the transaction again aft
 
 _HASH_AT = EVENT.fields["transaction"][1] if EVENT.fields else 0
 
-LABELS_WAITING_MAX = 64
+RESOLVED_MAX = 100_000
+"""How many resolved labels are remembered, in case one is sent again."""
+
+LABELS_WAITING_MAX = 8
 """Most requests with labels between admission and answer."""
 
 
@@ -87,6 +91,7 @@ class Engine:
         self._decided: SimpleQueue[DecidedBatch | Entered | None] = SimpleQueue()
         self._waiting: dict[str, Pending] = {}
         self._labels: set[Labels] = set()
+        self._resolved: dict[int, None] = {}
         self._threads: list[threading.Thread] = []
         self.counters = Counters()
         self.failure: str | None = None
@@ -236,10 +241,29 @@ class Engine:
                 batch = self.decide(events)
                 self._decided.put(DecidedBatch(self._boot, work, batch))
             elif isinstance(work, Labels):
+                work.rows = self._fresh(work.rows)
                 payloads = self._ledger.enter(work.rows, self._clock.now_ms())
                 self._decided.put(Entered(work, payloads))
             else:
                 self._use(work)
+
+    def _fresh(
+        self, rows: Sequence[LabelReport | ResolvedLabel]
+    ) -> list[LabelReport | ResolvedLabel]:
+        """Leave out labels that were sent again while the first request was still on its way.
+
+        A request cannot outlive the process, so only this process's labels need to be known.
+        """
+        out: list[LabelReport | ResolvedLabel] = []
+        for row in rows:
+            if isinstance(row, ResolvedLabel):
+                if row.report in self._resolved:
+                    continue
+                self._resolved[row.report] = None
+            out.append(row)
+        for report in list(islice(self._resolved, max(0, len(self._resolved) - RESOLVED_MAX))):
+            del self._resolved[report]
+        return out
 
     def _use(self, release: Release) -> None:
         """Decide by a release from here on; its boot record is committed ahead of all that."""

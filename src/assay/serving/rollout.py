@@ -71,7 +71,7 @@ class Rollout:
         clock: Clock,
     ) -> None:
         self._newest, self._load, self._switch, self._clock = newest, load, switch, clock
-        self._handled = in_force
+        self._handled = self._in_force = in_force
         self._told_ms = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="assay-rollout", daemon=True)
@@ -94,22 +94,34 @@ class Rollout:
         except Exception as error:  # noqa: BLE001 — whatever a database raises, traffic goes on
             self._tell(error)
             return False
-        if request is not None and (request.revision, request.model) != self._handled:
-            self._handled = request.revision, request.model
-            self.refused = self._take_up(request)
+        # One that was refused may be withdrawn: then the one in force is the newest again.
+        known = self._handled, self._in_force
+        if request is not None and (request.revision, request.model) not in known:
+            return self._take_up(request)
         return True
 
-    def _take_up(self, request: Request) -> dict[str, int | str] | None:
+    def _take_up(self, request: Request) -> bool:
+        """Go over to what was asked for; False if it failed and shall be tried again."""
         try:
             release = self._load(request)
+        except (OSError, MemoryError) as error:  # which may pass
+            self._tell(error)
+            return False
         except Exception as error:  # a runtime's own exceptions have no common base but this
             told = isinstance(error, AssayError)
             reason = str(error) if told else f"it does not load: {type(error).__name__}"
             log.warning("request %d is refused: %s", request.revision, reason, exc_info=not told)
-            return {"revision": request.revision, "model": request.model, "reason": reason}
-        self._switch(release)
-        log.info("%s goes live, revision %d", request.model, request.revision)
-        return None
+            self.refused = {
+                "revision": request.revision,
+                "model": request.model,
+                "reason": reason,
+            }
+        else:
+            self._switch(release)
+            self._in_force, self.refused = (request.revision, request.model), None
+            log.info("%s goes live, revision %d", request.model, request.revision)
+        self._handled = request.revision, request.model
+        return True
 
     def _run(self) -> None:
         wait_s = POLL_S
@@ -120,4 +132,4 @@ class Rollout:
         now_ms = self._clock.now_ms()
         if now_ms - self._told_ms >= _TELL_EVERY_MS:
             self._told_ms = now_ms
-            log.error("requests for a release cannot be read, the one in force stays: %s", error)
+            log.error("a release cannot be read, the one in force stays: %s", error)

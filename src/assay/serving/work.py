@@ -26,7 +26,7 @@ class Pending:
 class Labels:
     """Labels of one request on their way to the disk."""
 
-    rows: Sequence[LabelReport] | Sequence[ResolvedLabel]
+    rows: Sequence[LabelReport | ResolvedLabel]
     durable: asyncio.Future[None]
 
 

@@ -68,6 +68,8 @@ class Stage:
         """
 
         def seen(report: dict[str, Any]) -> bool:
+            if report["error"]:
+                return False
             known = sum(report["labels"].values()) >= self.feed.counts.labels
             return known and (report["stream_ms"] or 0) >= self.tape.world_ms
 

@@ -26,6 +26,7 @@ def _requests() -> None:
         Column("cause", String(16), nullable=False),
         Column("requested_by", String(64), nullable=False),
         Column("requested_ms", BigInteger, nullable=False),
+        Column("refused", Text, nullable=True),
     )
     op.create_table(
         "sessions",
