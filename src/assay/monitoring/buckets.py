@@ -20,8 +20,8 @@ WIDTHS_MS: Final = (
 )
 
 
-def width_ms(from_ms: int, to_ms: int, least_ms: int = 1) -> int:
-    """Return the least round width that cuts a span into at most 120 buckets.
+def width_ms(from_ms: int, to_ms: int, least_ms: int = 1, points_max: int = POINTS_MAX) -> int:
+    """Return the least round width that cuts a span into so many buckets at most.
 
     Parameters
     ----------
@@ -29,6 +29,7 @@ def width_ms(from_ms: int, to_ms: int, least_ms: int = 1) -> int:
         UTC milliseconds; the end is excluded.
     least_ms : int
         Width of what is merged: the result is a multiple of it.
+    points_max : int
 
     Examples
     --------
@@ -38,7 +39,7 @@ def width_ms(from_ms: int, to_ms: int, least_ms: int = 1) -> int:
     fitting = (
         width
         for width in (least_ms, *WIDTHS_MS)
-        if width % least_ms == 0 and (to_ms - 1) // width - from_ms // width < POINTS_MAX
+        if width % least_ms == 0 and (to_ms - 1) // width - from_ms // width < points_max
     )
-    span = max(1, -(-(to_ms - from_ms) // (POINTS_MAX - 1)))
+    span = max(1, -(-(to_ms - from_ms) // (points_max - 1)))
     return next(fitting, -(-span // least_ms) * least_ms)

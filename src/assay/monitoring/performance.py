@@ -12,6 +12,9 @@ from assay.monitoring.judged import Ints, Judged
 from assay.monitoring.ranked import Ranked
 from assay.monitoring.ranking import average_precision, roc_auc
 
+POINTS_MAX: Final = 30
+"""Most bars over time: a bar with one fraud in it has a precision of nothing or of all."""
+
 SHARES: Final = np.geomspace(1e-4, 0.5, 60)
 """Shares of payments that the thresholds of the table would flag, where scores differ enough."""
 
@@ -81,8 +84,8 @@ def _ranking(ranked: Ranked) -> dict[str, float | None]:
 
 
 def series(judged: Judged, from_ms: int, to_ms: int) -> dict[str, list[Any]]:
-    """Return columns over time, in at most 120 buckets of [from_ms, to_ms)."""
-    width = width_ms(from_ms, to_ms)
+    """Return columns over time, in at most 30 buckets of [from_ms, to_ms)."""
+    width = width_ms(from_ms, to_ms, points_max=POINTS_MAX)
     start = from_ms // width
     n = (to_ms - 1) // width - start + 1
     counts, money = judged.tally(judged.time_ms // width - start, n)
