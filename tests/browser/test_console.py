@@ -90,14 +90,20 @@ def test_the_live_page_follows(browser: Browser, console: Running, reports: Samp
         expect(page.locator("#link-state")).to_have_text("live")
         row = page.locator("#recent tr").first.element_handle()
         down = {"up": False, "since_ms": sample.END_MS}
-        live = sample.live() | {"scorer": down, "worker": {"up": True, "behind_bytes": 5_000_000}}
+        behind = {"up": True, "behind_bytes": 5_000_000, "behind_since_ms": sample.END_MS}
+        live = sample.live() | {"scorer": down, "worker": behind}
         live["totals"] = live["totals"] | {"payments": 7_654_321}
         reports.documents = {"live": live}
         expect(page.locator("#kpi-payments")).to_have_text("7,654,321")
         expect(page.locator("#banners")).to_contain_text(
             "Scorer down since 2026-06-01 00:00:00 UTC"
         )
-        expect(page.locator("#banners")).to_contain_text("Worker behind by 5M bytes")
+        expect(page.locator("#banners")).to_contain_text(
+            "Worker behind since 2026-06-01 00:00:00 UTC. "
+            "The figures below trail the traffic by 5.0 MB."
+        )
+        expect(page.locator("#kpi-p99")).to_have_text("\u2013")
+        expect(page.locator("#kpi-rate")).to_be_empty()
         assert row.is_visible()  # what did not change was not made anew
         reports.documents = {}
         expect(page.locator("#banners")).to_be_empty()
@@ -185,6 +191,136 @@ def test_a_scenario_is_switched_on(
         expect(page.locator("#demo [aria-pressed=true]")).to_have_count(2)
         assert reports.asked == [("play", "pandemic", True)]
         assert troubles == []
+
+
+@pytest.mark.parametrize("path", CHARTS)
+def test_every_page_tells_who_is_down(
+    browser: Browser, console: Running, reports: SampleReports, path: str
+) -> None:
+    """A worker that stops is told on the open page, without a reload, and so is its return."""
+    with watched_page(browser) as (page, troubles):
+        page.goto(console.url + path)
+        down = {"up": False, "since_ms": sample.END_MS}
+        reports.documents = {"live": sample.live() | {"worker": down}}
+        expect(page.locator("#banners")).to_contain_text(
+            "Worker down since 2026-06-01 00:00:00 UTC."
+        )
+        reports.documents = {}
+        expect(page.locator("#banners")).to_be_empty()
+        assert troubles == []
+
+
+def test_a_live_page_that_cannot_be_read_keeps_its_figures(
+    browser: Browser, console: Running, reports: SampleReports
+) -> None:
+    """A document that could not be made is told above the figures, which stay."""
+    with watched_page(browser) as (page, troubles):
+        page.goto(f"{console.url}/live")
+        expect(page.locator("#link-state")).to_have_text("live")
+        payments = page.locator("#kpi-payments").inner_text()
+        unread = sample.EMPTY_LIVE | {"error": "the control database is damaged"}
+        reports.documents = {"live": unread}
+        expect(page.locator("#notices")).to_contain_text("the control database is damaged")
+        assert page.locator("#kpi-payments").inner_text() == payments
+        page.reload()
+        expect(page.locator("#recent")).to_contain_text("Not known now")
+        expect(page.locator("main")).not_to_contain_text("No data yet")
+        assert troubles == []
+
+
+def test_a_hidden_page_follows_nothing(
+    browser: Browser, console: Running, reports: SampleReports
+) -> None:
+    """A page that nobody sees closes its stream, and opens it again when it is seen."""
+    hide = """hidden => {
+      Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    with watched_page(browser) as (page, troubles):
+        page.goto(f"{console.url}/live")
+        expect(page.locator("#link-state")).to_have_text("live")
+        page.evaluate(hide, True)
+        live = sample.live()
+        live["totals"] = live["totals"] | {"payments": 7_654_321}
+        reports.documents = {"live": live}
+        page.wait_for_timeout(1_500)
+        assert page.locator("#kpi-payments").inner_text() != "7,654,321"
+        page.evaluate(hide, False)
+        expect(page.locator("#kpi-payments")).to_have_text("7,654,321")
+        assert troubles == []
+
+
+def test_a_refused_click_leaves_the_page(
+    browser: Browser, console: Running, reports: SampleReports
+) -> None:
+    """A click that is refused shows why, and the versions stay where they are."""
+    with watched_page(browser) as (page, _):
+        page.goto(f"{console.url}/models")
+        page.evaluate("document.body.setAttribute('hx-headers', '{\"x-csrf-token\": \"0\"}')")
+        page.click("#rollback")
+        expect(page.locator("#outcome")).to_contain_text("reload it and try again")
+        expect(page.locator("#lifecycle [data-promote]")).to_have_count(2)
+        assert reports.asked == []
+
+
+def test_a_part_that_cannot_be_refreshed_stays(
+    browser: Browser, console: Running, reports: SampleReports
+) -> None:
+    """While a part that refreshes itself fails it keeps what it has, and goes on asking."""
+    with watched_page(browser) as (page, troubles):
+        page.goto(f"{console.url}/models")
+        with page.expect_response("**/models/standing*", timeout=8_000) as failed:
+            reports.failure = RuntimeError("for a while")
+        assert failed.value.status == 500
+        expect(page.locator("#standing")).to_contain_text("boosting-0.2.0")
+        reports.failure = None
+        with page.expect_response("**/models/standing*", timeout=8_000) as well:
+            pass
+        assert well.value.status == 200
+        assert page.locator("#standing .alert").count() == 0
+        assert all("500" in trouble for trouble in troubles)
+
+
+def test_focus_is_kept(browser: Browser, console: Running, reports: SampleReports) -> None:
+    """Who works with the keyboard stays at the button of the demo, and goes on at the outcome."""
+    reports.documents = {"demo": sample.demo()}
+    with watched_page(browser) as (page, troubles):
+        page.goto(f"{console.url}/live")
+        page.locator("text=Pandemic").press("Enter")
+        expect(page.locator("#demo [aria-pressed=true]")).to_have_count(2)
+        assert page.evaluate("document.activeElement.id") == "scenario-2"
+        page.goto(f"{console.url}/models")
+        page.locator("[data-promote='boosting-0.3.0']").press("Enter")
+        page.locator("#promote-dialog .btn-primary").press("Enter")
+        expect(page.locator("#outcome")).to_contain_text("Live")
+        expect(page.locator("#outcome")).to_be_focused()
+        assert troubles == []
+
+
+@pytest.mark.usefixtures("reports")
+def test_a_gap_is_drawn_as_a_gap(browser: Browser, console: Running) -> None:
+    """No line is drawn through a time that has no figure, and a lone figure is a dot."""
+    with watched_page(browser) as (page, troubles):
+        page.goto(f"{console.url}/performance")
+        page.wait_for_selector("#chart-quality canvas")
+        joined, lone, inner = page.evaluate("""() => {
+          const made = assay.line("x", [1, null, 2, null, 3, 4], "#000");
+          const size = (dataIndex) => made.symbolSize(0, { dataIndex });
+          return [made.connectNulls, size(2), size(4)];
+        }""")
+        assert (joined, inner) == (False, 0)
+        assert lone > 0
+        assert troubles == []
+
+
+@pytest.mark.usefixtures("reports")
+def test_a_checksum_is_selected_whole(browser: Browser, console: Running) -> None:
+    """A click on a shortened checksum selects all of it."""
+    with watched_page(browser) as (page, _):
+        page.goto(f"{console.url}/data")
+        source = sample.data()["imports"][0]["source_sha256"]
+        page.locator(f"code[title='{source}']").first.click()
+        assert page.evaluate("getSelection().toString()") == source
 
 
 def test_sign_in_and_out(browser: Browser, tmp_path: Path) -> None:

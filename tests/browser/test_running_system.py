@@ -70,6 +70,7 @@ def test_one_click_rolls_back_under_load(browser: Browser, stage: Stage) -> None
 
 def test_a_killed_scorer_is_told(browser: Browser, stage: Stage) -> None:
     """While the scorer is away the page says since when, and keeps what it has."""
+    stage.catch_up()
     with watched_page(browser) as (page, troubles):
         page.goto(f"{stage.up.console}/live")
         payments = page.locator("#kpi-payments").inner_text()

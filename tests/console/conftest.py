@@ -44,7 +44,7 @@ def signed_in(console: Running) -> dict[str, str]:
 
     token = console.sessions.open()
     return {
-        "cookie": f"assay_session={token}",
+        "cookie": f"assay_session_{console.port}={token}",
         "x_csrf_token": csrf_token(token),
         "content_type": "application/x-www-form-urlencoded",
     }

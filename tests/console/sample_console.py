@@ -15,6 +15,7 @@ import sample_documents as sample
 from assay.clock import Clock, SystemClock
 from assay.console import server
 from assay.console.app import Console, build
+from assay.console.entrance import Entrance
 from assay.console.sessions import Sessions
 from assay.control.database import open_control
 from assay.errors import AssayError, ReleaseError
@@ -31,6 +32,7 @@ class SampleReports:
     revision: int = 3
     failure: AssayError | Exception | None = None
     asked: list[tuple[Any, ...]] = field(default_factory=list)
+    keys: dict[str, str] = field(default_factory=lambda: {f"Bearer {API_KEY}": "sample"})
 
     def _of(self, name: str, default: Any) -> Any:
         if self.failure is not None:
@@ -68,6 +70,10 @@ class SampleReports:
     def data(self) -> Any:
         return self._of("data", sample.data())
 
+    def state(self) -> Any:
+        live = self.documents.get("live", sample.live(24))
+        return {"scorer": live["scorer"], "worker": live["worker"]}
+
     def stream_ms(self) -> int | None:
         return sample.END_MS
 
@@ -98,6 +104,7 @@ def running_console(
     reports: SampleReports | None = None,
     clock: Clock | None = None,
     *,
+    public: str = "",
     auto_sign_in: bool = False,
 ) -> Iterator[Running]:
     """Serve until the block ends; the server lives in a thread of this process."""
@@ -112,9 +119,9 @@ def running_console(
             build(
                 made,
                 sessions,
-                lambda header: "sample" if header == f"Bearer {API_KEY}" else None,
+                lambda header: made.keys.get(header or ""),
                 {"JPY": 0, "KWD": 3},
-                host="127.0.0.1",
+                Entrance("127.0.0.1", port, public),
                 auto_sign_in=auto_sign_in,
             )
         )

@@ -61,7 +61,12 @@ def live(hours: int = 24) -> dict[str, Any]:
         "updated_ms": END_MS + 5_000,
         "currency": "EUR",
         "scorer": {"up": True, "since_ms": END_MS - 7_200_000, "model": "boosting-0.2.0"},
-        "worker": {"up": True, "behind_bytes": 0, "since_ms": END_MS - 7_200_000},
+        "worker": {
+            "up": True,
+            "behind_bytes": 0,
+            "behind_since_ms": None,
+            "since_ms": END_MS - 7_200_000,
+        },
         "window_ms": [END_MS - hours * 3_600_000, END_MS],
         "totals": {
             "payments": sum(payments),
@@ -156,7 +161,7 @@ def model_row(name: str, status: str, precision: float, **more: Any) -> dict[str
             "rows": 24_000,
             "frauds": 187,
         },
-        "split": {},
+        "split": {"test": {"start_ms": END_MS - 20 * 86_400_000, "end_ms": END_MS}},
     } | more
 
 
@@ -228,6 +233,7 @@ def compare(a: str, b: str) -> dict[str, Any]:
         "parameters": [{"name": "seed", "a": 7, "b": 8}],
         "features": {"only_a": [], "only_b": ["merchant_new_30d"], "both": 66},
         "thresholds": {"a": curve(0.95), "b": curve(0.98)},
+        "same_test": True,
     }
 
 
@@ -246,6 +252,7 @@ def performance() -> dict[str, Any]:
                 "model": name,
                 "payments": 210_000,
                 "matured": 180_000,
+                "labelled_early": 87,
                 "frauds": 640,
                 "flagged": 900,
                 "precision": 0.61,
@@ -293,6 +300,7 @@ def data() -> dict[str, Any]:
                 "file": f"part-{i}.parquet",
                 "source": ["payments-2025.csv", HOSTILE[1], "april.parquet"][i],
                 "sha256": digests[i] * 4,
+                "source_sha256": digests[2 - i] * 4,
                 "created_ms": END_MS - i * 3_600_000,
                 "rows": 540_000 - i * 120_000,
                 "first_ms": END_MS - (90 - 30 * i) * 86_400_000,

@@ -97,10 +97,21 @@ def test_an_open_stream_does_not_hold_up_the_end(tmp_path: Path) -> None:
         assert next_event(streams[0])[0] in {"live", "end"}
 
 
+def test_a_stream_ends_with_its_key(console: Running, reports: SampleReports) -> None:
+    """A stream that was opened with an API key ends soon after the key was taken away."""
+    with open_streams(console) as (stream,):
+        assert next_event(stream)[0] == "live"
+        reports.keys.clear()
+        began = time.monotonic()
+        while next_event(stream)[0] == "live":
+            pass
+        assert time.monotonic() - began < 6
+
+
 def test_signing_out_ends_the_stream(console: Running) -> None:
     """A stream ends soon after its session was closed."""
     token = console.sessions.open()
-    with open_streams(console, cookie=f"assay_session={token}") as (stream,):
+    with open_streams(console, cookie=f"assay_session_{console.port}={token}") as (stream,):
         assert next_event(stream)[0] == "live"
         console.sessions.close(token)
         began = time.monotonic()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -8,9 +9,12 @@ import pytest
 from console_client import Ask, ask_at
 from sample_console import Running, SampleReports, running_console
 
+from assay.clock import VirtualClock
+from assay.console.sessions import IDLE_MS
+
 PAGES = ["/live", "/performance", "/models", "/data"]
 TWINS = [f"{page}.json" for page in PAGES]
-ROLLBACK = "expected_revision=3"
+ROLLBACK = "model=boosting-0.1.0&expected_revision=3"
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/", "/models/standing?revision=1", "/nothing"])
@@ -25,7 +29,7 @@ def test_a_stranger_is_led_to_sign_in(ask: Ask, path: str) -> None:
 @pytest.mark.parametrize("path", [*TWINS, "/metrics", "/live/events", "/models/compare.json"])
 def test_a_strange_program_gets_the_error_shape(ask: Ask, path: str) -> None:
     """Programs without a valid key get 401 in the one shape of errors."""
-    for headers in ({}, {"authorization": "Bearer ak_wrong"}, {"cookie": "assay_session=1.x"}):
+    for headers in ({}, {"authorization": "Bearer ak_wrong"}, {"cookie": "assay_session_1=1.x"}):
         reply = ask(path, **headers)
         assert reply.status == 401
         assert set(reply.document["error"]) == {"code", "message"}
@@ -137,10 +141,89 @@ def test_a_browser_here_signs_in_by_itself(tmp_path: Path) -> None:
             {"host": "10.0.0.8"},
             {"sec_fetch_site": "cross-site"},
             {"x_forwarded_for": "10.0.0.9"},
+            {"x_forwarded_proto": "https"},
+            {"x_real_ip": "10.0.0.9"},
+            {"forwarded": "for=10.0.0.9"},
+            {"via": "1.1 proxy"},
         ):
             assert ask("/live", **headers).status == 303
+        assert _asked_in_http_1_0(running.port).startswith(b"HTTP/1.0 303")
         assert ask("/live.json").status == 401
         assert ask("/models/rollback", "POST", ROLLBACK).status == 401
+
+
+def _asked_in_http_1_0(port: int) -> bytes:
+    """Return what a proxy gets that says nothing about itself: nginx does so by default."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(b"GET /live HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+        return connection.recv(1024)
+
+
+PROXIED = {"host": "fraud.example", "origin": "https://fraud.example", "x_forwarded_for": "9.9.9.9"}
+
+
+def test_a_proxy_in_front_is_served(tmp_path: Path) -> None:
+    """Under the address in console_url people sign in and promote; under a strange one nobody."""
+    with running_console(tmp_path, public="https://fraud.example") as running:
+        ask = ask_at(running.port)
+        link = urlsplit(running.link())
+        cookie = ask(f"{link.path}?{link.query}", host="fraud.example").headers["set-cookie"]
+        assert cookie.startswith("__Host-assay_session=")
+        assert {"Secure", "Path=/"} <= set(cookie.split("; "))
+        assert "Domain" not in cookie
+        session = PROXIED | {"cookie": cookie.split(";")[0]}
+        token = re.search(r'"x-csrf-token": "(\w+)"', ask("/models", **session).text)
+        assert token is not None
+        session |= {
+            "x_csrf_token": token[1],
+            "content_type": "application/x-www-form-urlencoded",
+            "sec_fetch_site": "same-origin",
+        }
+        form = "model=boosting-0.3.0&expected_revision="
+        assert ask("/models/promote", "POST", f"{form}3", **session).status == 200
+        upstream = session | {"host": f"127.0.0.1:{running.port}"}  # a proxy that sets its own
+        assert ask("/models/promote", "POST", f"{form}4", **upstream).status == 200
+        for wrong in ({"origin": "https://evil.test"}, {"origin": "http://fraud.example:1"}):
+            assert ask("/models/promote", "POST", f"{form}5", **session | wrong).status == 403
+        assert ask("/models", **session | {"host": "evil.test"}).status == 421
+        assert len(running.reports.asked) == 2
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_page_whose_session_ended_leads_to_sign_in(ask: Ask, method: str) -> None:
+    """A click and a part that refreshes itself both lead to sign-in, and swap nothing."""
+    reply = ask("/models/rollback", method, ROLLBACK, hx_request="true")
+    assert (reply.status, reply.headers["hx-redirect"], reply.body) == (401, "/sign-in", b"")
+
+
+def test_a_refusal_is_a_panel_in_its_place(ask: Ask, signed_in: dict[str, str]) -> None:
+    """What a page is refused comes as a panel for the place of outcomes, not for the table."""
+    sent = signed_in | {"hx_request": "true", "x_csrf_token": "0"}
+    reply = ask("/models/rollback", "POST", ROLLBACK, **sent)
+    assert (reply.status, reply.headers["hx-retarget"]) == (403, "#outcome")
+    assert reply.headers["content-type"].startswith("text/html")
+    assert "reload it and try again" in reply.text
+
+
+@pytest.mark.parametrize("path", ["/state", "/live/demo", "/models/standing?revision=3"])
+def test_what_pages_ask_by_themselves_renews_nothing(tmp_path: Path, path: str) -> None:
+    """An open page that nobody uses is signed out after an hour."""
+    clock = VirtualClock(1_780_000_000_000)
+    with running_console(tmp_path, clock=clock) as running:
+        ask, token = ask_at(running.port), running.sessions.open()
+        cookie = f"assay_session_{running.port}={token}"
+        clock.advance(IDLE_MS - 60_000)
+        assert ask(path, cookie=cookie).status < 300
+        clock.advance(60_000)
+        assert ask(path, cookie=cookie).status == 303
+
+
+def test_a_strange_method_is_counted_as_other(ask: Ask, key: dict[str, str]) -> None:
+    """Words that strangers send as methods do not become names in the metrics."""
+    ask("/live", "FROBNICATE")
+    text = ask("/metrics", **key).text
+    assert 'method="other"' in text
+    assert "FROBNICATE" not in text
 
 
 def test_health_needs_no_key_and_metrics_do(ask: Ask, key: dict[str, str]) -> None:

@@ -17,11 +17,13 @@ from urllib.parse import urlsplit
 
 import pytest
 from console_client import Ask, ask_at
+from sqlalchemy import insert
 
 from assay.bootstrap.console import WorkspaceReports
 from assay.bootstrap.door import create_api_key
 from assay.bootstrap.run import address_of
 from assay.control.database import open_control
+from assay.control.schema import LIVE
 from assay.errors import InputError, UnavailableError
 from assay.workspace import Workspace
 
@@ -93,6 +95,35 @@ def test_automatic_sign_in_stays_on_this_machine(workspace: Workspace) -> None:
     assert "only on 127.0.0.1" in done.stderr
     with started(workspace, "--auto-sign-in") as (_, ready):
         assert at(ready["url"])("/live").status == 200
+
+
+def test_a_proxy_s_address_is_checked_and_used(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The link leads through console_url; a wrong one, or automatic sign-in, is refused."""
+    monkeypatch.setenv("ASSAY_CONSOLE_URL", "https://fraud.example/assay")
+    done = run(workspace, "--port", "0")
+    assert done.returncode == 1
+    assert "accepted: https://NAME" in done.stderr
+    monkeypatch.setenv("ASSAY_CONSOLE_URL", "https://fraud.example")
+    done = run(workspace, "--port", "0", "--auto-sign-in")
+    assert done.returncode == 1
+    assert "--auto-sign-in with console_url" in done.stderr
+    with started(workspace) as (_, ready):
+        assert ready["sign_in"].startswith("https://fraud.example/sign-in?link=")
+        assert at(ready["url"])("/sign-in", host="fraud.example").status == 200
+
+
+def test_the_banner_says_who_is_down(workspace: Workspace) -> None:
+    """In an empty workspace nothing is said; a worker that fell silent is down."""
+    engine = open_control(workspace.control)
+    reports = WorkspaceReports(workspace, engine)
+    assert reports.state() == {"scorer": None, "worker": None}
+    with engine.begin() as connection:
+        document = json.dumps({"up": True, "since_ms": 1})
+        connection.execute(insert(LIVE).values(name="worker", document=document, updated_ms=7_000))
+    assert reports.state()["worker"] == {"up": False, "since_ms": 7_000}
+    engine.dispose()
 
 
 def test_a_link_needs_a_running_console(workspace: Workspace) -> None:

@@ -113,6 +113,25 @@ def test_old_rows_are_cleared(sessions: Sessions, engine: Engine, clock: Virtual
         assert len(connection.execute(select(SESSIONS)).all()) == 1
 
 
+def test_opening_clears_too(sessions: Sessions, engine: Engine, clock: VirtualClock) -> None:
+    """Sessions that nobody comes back to do not pile up where no link is ever made."""
+    for _ in range(5):
+        sessions.open()
+    clock.advance(IDLE_MS)
+    sessions.open()
+    with engine.connect() as connection:
+        assert len(connection.execute(select(SESSIONS)).all()) == 1
+
+
+def test_looking_is_not_use(sessions: Sessions, clock: VirtualClock) -> None:
+    """A check that does not renew leaves the session's end where it was."""
+    token = sessions.open()
+    clock.advance(IDLE_MS - 1)
+    assert sessions.check(token, renew=False) == "admin"
+    clock.advance(1)
+    assert sessions.check(token, renew=False) is None
+
+
 def test_pages_of_sessions_differ(sessions: Sessions) -> None:
     """What one session's pages send is refused for another, and does not tell the token."""
     first, second = sessions.open(), sessions.open()

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from assay import durable
 from assay.bootstrap.run import announce, withdraw
 from assay.clock import SystemClock
+from assay.console.entrance import Entrance, public_origin
 from assay.console.hosts import is_loopback
 from assay.console.sessions import Sessions
 from assay.control.database import open_control
@@ -82,6 +84,20 @@ class WorkspaceReports:
 
         return data_report(self._workspace)
 
+    def state(self) -> Document:
+        """Return what scorer and worker are doing."""
+        from assay.bootstrap.live import scorer_health
+        from assay.monitoring.processes import processes, written_live
+
+        try:
+            with self._engine.connect() as connection:
+                written = written_live(connection)
+        except SQLAlchemyError:  # the page itself says what is wrong; the scorer may still be up
+            written = {}
+        return processes(
+            written, SystemClock().now_ms(), functools.partial(scorer_health, self._workspace)
+        )
+
     def stream_ms(self) -> int | None:
         """Return the newest event time seen; None while there is no traffic."""
         with self._engine.connect() as connection:
@@ -136,7 +152,11 @@ def key_checker(workspace: Workspace) -> Callable[[str | None], str | None]:
 
 
 def sign_in_link(workspace: Workspace, url: str) -> str:
-    """Return the address of a new one-time link into the console at ``url``."""
+    """Return the address of a new one-time link into the console at ``url``.
+
+    It leads through the setting ``console_url`` where there is one.
+    """
+    url = public_origin(workspace.settings.console_url) or url
     engine = open_control(workspace.control)
     try:
         return f"{url}/sign-in?link={Sessions(engine, SystemClock()).make_link()}"
@@ -165,7 +185,8 @@ def run_console(
     Raises
     ------
     SettingsError
-        If browsers were to be signed in by themselves on an address that others reach.
+        If browsers were to be signed in by themselves where others reach the console, or
+        ``console_url`` is none.
     """
     from assay.console import server
     from assay.console.app import build
@@ -176,6 +197,12 @@ def run_console(
             f"--auto-sign-in with host {host}; accepted: only on 127.0.0.1, ::1 or localhost, "
             "since whoever reaches the console would be its administrator"
         )
+    public = public_origin(workspace.settings.console_url)
+    if auto_sign_in and public:
+        raise SettingsError(
+            f"--auto-sign-in with console_url {public}; accepted: one of them, since whoever "
+            "reaches the proxy would be the console's administrator"
+        )
     engine = open_control(workspace.control)
 
     def make() -> Console:
@@ -184,7 +211,7 @@ def run_console(
             Sessions(engine, SystemClock()),
             key_checker(workspace),
             {code: c.exponent for code, c in CURRENCIES.items() if c.exponent != 2},
-            host=host,
+            Entrance(host, port, public),
             auto_sign_in=auto_sign_in,
         )
 

@@ -23,7 +23,11 @@ def console(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
     auto_sign_in: Annotated[
-        bool, typer.Option(help="Sign browsers on this machine in by themselves; loopback only.")
+        bool,
+        typer.Option(
+            help="Sign browsers on this machine in by themselves; never behind a proxy or a "
+            "forwarded port."
+        ),
     ] = False,
     link: Annotated[
         bool, typer.Option("--link", help="Print a new sign-in link for the running console.")

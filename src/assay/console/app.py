@@ -17,9 +17,11 @@ from assay.console import (
     models_page,
     performance_page,
     plumbing,
+    state_part,
 )
 from assay.console.assets import Assets
-from assay.console.failures import RefusedError, error_body, status_of
+from assay.console.entrance import Entrance
+from assay.console.failures import RefusedError, error_body, panel_place, status_of
 from assay.console.feed import Feed
 from assay.console.guard import Guard, wants_json
 from assay.console.metrics import Metrics
@@ -38,6 +40,7 @@ _HANDLERS = (
     plumbing.asset,
     plumbing.sign_in,
     plumbing.sign_out,
+    state_part.state,
     models_page.models_json,
     models_page.compare_json,
     models_page.models_page,
@@ -69,8 +72,8 @@ def build(
     sessions: Sessions,
     check_key: CheckKey,
     exponents: dict[str, int],
+    entrance: Entrance,
     *,
-    host: str,
     auto_sign_in: bool,
 ) -> Console:
     """Connect routes, templates, sign-in and metrics.
@@ -82,8 +85,8 @@ def build(
     check_key : CheckKey
     exponents : dict
         Decimals of the currencies that have another number of them than two.
-    host : str
-        What the console listens on.
+    entrance : Entrance
+        Where browsers find the console.
     auto_sign_in : bool
         Whether a browser on this machine is signed in by itself.
     """
@@ -97,6 +100,7 @@ def build(
         "feed": feed,
         "view": view,
         "assets": view.assets,
+        "entrance": entrance,
     }
     app = Litestar(
         list(_HANDLERS),
@@ -110,7 +114,9 @@ def build(
         request_max_body_size=_BODY_BYTES_MAX,
         debug=False,
     )
-    guard = Guard(app, sessions, check_key, metrics, host=host, auto_sign_in=auto_sign_in)
+    guard = Guard(
+        app, sessions, check_key, metrics, entrance, view.panel, auto_sign_in=auto_sign_in
+    )
     return Console(guard, feed)
 
 
@@ -127,7 +133,10 @@ def _on_error(view: View, request: Request[Any, Any, Any], error: Exception) -> 
         )
     part = "hx-request" in request.headers
     template = "trouble.html" if part else "trouble_page.html"
-    return view.render(request, template, status, status=status, message=message)
+    page = view.render(request, template, status, status=status, message=message)
+    if part:
+        page.headers |= panel_place(request.url.path)
+    return page
 
 
 def _told(error: Exception) -> tuple[int, str, str]:

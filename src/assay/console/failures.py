@@ -49,6 +49,12 @@ class RefusedError(Exception):
         super().__init__(message)
 
 
+def panel_place(path: str) -> dict[str, str]:
+    """Return headers by which htmx shows trouble where it hides nothing that is still true."""
+    place = "#comparison" if path == "/models/compare" else "#outcome"
+    return {"hx-retarget": place, "hx-reswap": "innerHTML"}
+
+
 def error_body(code: str, message: str) -> bytes:
     """Return an error as every part of Assay tells it."""
     return msgspec.json.encode({"error": {"code": code, "message": message}})

@@ -37,6 +37,17 @@ def plain(value: Any) -> str:
     return NOTHING if _absent(value) else _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", str(value))
 
 
+def release(model: Any) -> str:
+    """Return a model's name; what decided without a model is called by that.
+
+    Examples
+    --------
+    >>> release("boosting-0.1.0"), release("none")
+    ('boosting-0.1.0', 'rules only')
+    """
+    return "rules only" if model == "none" else plain(model)
+
+
 def number(value: Any, digits: int = 0) -> str:
     """Return a number with thousands separators.
 

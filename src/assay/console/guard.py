@@ -7,16 +7,16 @@ import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from assay.console.failures import RefusedError, error_body
-from assay.console.hosts import host_name, is_allowed, is_loopback
+from assay.console.entrance import Entrance
+from assay.console.failures import RefusedError, error_body, panel_place
+from assay.console.hosts import host_name, is_loopback
 from assay.console.metrics import Metrics
 from assay.console.ports import CheckKey
-from assay.console.sessions import ABSOLUTE_MS, ADMIN, Sessions, csrf_token
+from assay.console.sessions import ADMIN, Sessions, csrf_token
 
 log = logging.getLogger("assay.console")
 
@@ -25,10 +25,12 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
-COOKIE: Final = "assay_session"
 _OPEN_PATHS: Final = ("/health", "/sign-in", "/assets/")
 _JSON_PATHS: Final = ("/metrics", "/live/events")
 _STREAM: Final = "/live/events"
+_POLLED: Final = frozenset({_STREAM, "/live/demo", "/models/standing", "/state"})
+"""What open pages ask for by themselves: no sign that anybody is there."""
+_PROXIED: Final = ("via", "forwarded", "x-forwarded", "x-real-ip")
 
 _HEADERS: Final = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -48,12 +50,6 @@ def wants_json(path: str) -> bool:
     return path.endswith(".json") or path in _JSON_PATHS
 
 
-def session_cookie(token: str, *, secure: bool, max_age_s: int = ABSOLUTE_MS // 1000) -> str:
-    """Return the ``Set-Cookie`` value of a session."""
-    tail = "; Secure" if secure else ""
-    return f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age_s}{tail}"
-
-
 class Guard:
     """An ASGI application around the console's routes.
 
@@ -67,8 +63,10 @@ class Guard:
     sessions : Sessions
     check_key : CheckKey
     metrics : Metrics
-    host : str
-        What the console listens on, which is one of the accepted Host headers.
+    entrance : Entrance
+        Where browsers find the console.
+    panel : callable
+        From status and message to trouble as a part of a page.
     auto_sign_in : bool
         Whether a browser on this machine is signed in by itself.
     """
@@ -79,12 +77,14 @@ class Guard:
         sessions: Sessions,
         check_key: CheckKey,
         metrics: Metrics,
+        entrance: Entrance,
+        panel: Callable[[int, str], str],
         *,
-        host: str,
         auto_sign_in: bool,
     ) -> None:
         self._app, self._sessions, self._check_key = app, sessions, check_key
-        self._metrics, self._host, self._auto = metrics, host, auto_sign_in
+        self._metrics, self._entrance, self._panel = metrics, entrance, panel
+        self._auto = auto_sign_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass the server's start and stop on."""
@@ -100,11 +100,11 @@ class Guard:
             await self._admit(scope, answer)
             await self._app(scope, receive, answer)
         except RefusedError as refused:
-            await _refuse(scope, answer, refused)
+            await self._refuse(scope, answer, refused)
         except SQLAlchemyError:
             log.exception("sign-in could not be checked")
             trouble = RefusedError(503, "control", "the control database cannot be read now")
-            await _refuse(scope, answer, trouble)
+            await self._refuse(scope, answer, trouble)
         finally:
             route = scope.get("path_template") or "other"
             took_s = None if route == _STREAM else time.perf_counter() - started
@@ -112,16 +112,19 @@ class Guard:
 
     async def _admit(self, scope: Scope, answer: _Answer) -> None:
         headers = _headers(scope)
-        if not is_allowed(host_name(headers.get("host")), self._host):
+        if not self._entrance.serves(headers.get("host")):
             raise RefusedError(
-                421, "host", f"this host is not served; accepted: {self._host} or an address"
+                421,
+                "host",
+                f"this host is not served; accepted: {self._entrance.host}, an address, or the "
+                "one in the setting console_url",
             )
         scope["user"], scope["auth"] = "", ""
         if scope["path"].startswith(_OPEN_PATHS):
             return
         await self._authenticate(scope, headers, answer)
         if scope["method"] not in {"GET", "HEAD", "OPTIONS"}:
-            _check_change(scope, headers)
+            self._check_change(scope, headers)
 
     async def _authenticate(self, scope: Scope, headers: dict[str, str], answer: _Answer) -> None:
         if "authorization" in headers:
@@ -132,26 +135,62 @@ class Guard:
                 )
             scope["user"] = name
             return
-        token = _cookie(headers)
-        name = await asyncio.to_thread(self._sessions.check, token) if token else None
+        token = self._entrance.read_cookie(headers.get("cookie", ""))
+        name = await asyncio.to_thread(self._check, token, scope["path"]) if token else None
         if name is None:
             if not self._signs_in_by_itself(scope, headers):
                 raise RefusedError(401, "unauthorised", "not signed in; accepted: a session")
             token, name = await asyncio.to_thread(self._sessions.open), ADMIN
-            answer.cookie = session_cookie(token, secure=scope["scheme"] == "https")
+            answer.cookie = self._entrance.set_cookie(token)
         scope["user"], scope["auth"] = name, token
+
+    def _check(self, token: str, path: str) -> str | None:
+        return self._sessions.check(token, renew=path not in _POLLED)
 
     def _signs_in_by_itself(self, scope: Scope, headers: dict[str, str]) -> bool:
         """Return whether this is a page that a browser on this machine opens, of its own accord."""
         return (
             self._auto
             and scope["method"] == "GET"
+            and scope["http_version"] == "1.1"  # 1.0 is what proxies speak, and no browser
             and not wants_json(scope["path"])
             and is_loopback((scope.get("client") or [None])[0])
             and is_loopback(host_name(headers.get("host")))
             and headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
-            and not any(name.startswith("x-forwarded") or name == "forwarded" for name in headers)
+            and not any(name.startswith(_PROXIED) for name in headers)
         )
+
+    def _check_change(self, scope: Scope, headers: dict[str, str]) -> None:
+        """Make sure that a page of the console asked for this change."""
+        if not scope["auth"]:
+            raise RefusedError(
+                403, "read_only", "API keys read only; accepted: a signed-in browser"
+            )
+        origin, host = headers.get("origin"), headers["host"]
+        own = origin is None or self._entrance.owns(origin, scope["scheme"], host)
+        if not own or headers.get("sec-fetch-site", "same-origin") != "same-origin":
+            raise RefusedError(403, "origin", "the request came from another site")
+        sent = headers.get("x-csrf-token", "").encode("utf-8", "replace")
+        if not hmac.compare_digest(sent, csrf_token(scope["auth"]).encode()):
+            raise RefusedError(403, "csrf", "the page is out of date; reload it and try again")
+
+    async def _refuse(self, scope: Scope, send: Send, refused: RefusedError) -> None:
+        """Send programs JSON, pages a panel, and who is not signed in to the sign-in page."""
+        path, status = scope["path"], refused.status
+        part = any(name == b"hx-request" for name, _ in scope["headers"])
+        headers, body = {"content-type": "application/json"}, b""
+        if wants_json(path) or (not part and (status != 401 or scope["method"] != "GET")):
+            body = error_body(refused.code, refused.message)
+        elif status == 401 and part:
+            headers = {"hx-redirect": "/sign-in"}
+        elif status == 401:
+            headers, status = {"location": "/sign-in"}, 303
+        else:
+            headers = {"content-type": "text/html; charset=utf-8"} | panel_place(path)
+            body = self._panel(status, refused.message).encode()
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": raw})
+        await send({"type": "http.response.body", "body": body})
 
 
 class _Answer:
@@ -179,37 +218,3 @@ class _Answer:
 
 def _headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-
-
-def _cookie(headers: dict[str, str]) -> str:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found is not None else ""
-
-
-def _check_change(scope: Scope, headers: dict[str, str]) -> None:
-    """Make sure that a page of the console asked for this change."""
-    if not scope["auth"]:
-        raise RefusedError(403, "read_only", "API keys read only; accepted: a signed-in browser")
-    origin = f"{scope['scheme']}://{headers['host']}"
-    if headers.get("sec-fetch-site", "same-origin") != "same-origin":
-        raise RefusedError(403, "origin", "the request came from another site")
-    if headers.get("origin", origin) != origin:
-        raise RefusedError(403, "origin", "the request came from another site")
-    sent = headers.get("x-csrf-token", "").encode("utf-8", "replace")
-    if not hmac.compare_digest(sent, csrf_token(scope["auth"]).encode()):
-        raise RefusedError(403, "csrf", "the page is out of date; reload it and try again")
-
-
-async def _refuse(scope: Scope, send: Send, refused: RefusedError) -> None:
-    away = refused.status == 401 and scope["method"] == "GET" and not wants_json(scope["path"])
-    body = b"" if away else error_body(refused.code, refused.message)
-    headers, status = [(b"content-type", b"application/json")], refused.status
-    if away and any(name == b"hx-request" for name, _ in scope["headers"]):
-        headers = [(b"hx-redirect", b"/sign-in")]
-    elif away:
-        headers, status = [(b"location", b"/sign-in")], 303
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

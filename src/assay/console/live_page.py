@@ -10,7 +10,7 @@ from litestar.params import FromQuery, URLEncodedBody
 from litestar.response import Stream
 from msgspec import Struct
 
-from assay.console.parts import Asked, TheFeed, TheReports, TheSessions, TheView
+from assay.console.parts import Asked, TheCheckKey, TheFeed, TheReports, TheSessions, TheView
 from assay.console.ports import Document
 from assay.errors import InputError
 
@@ -54,14 +54,19 @@ def live_page(
 
 @get("/live/events")
 async def live_events(
-    request: Asked, feed: TheFeed, sessions: TheSessions, hours: FromQuery[int] = HOURS[0]
+    request: Asked,
+    feed: TheFeed,
+    sessions: TheSessions,
+    check_key: TheCheckKey,
+    hours: FromQuery[int] = HOURS[0],
 ) -> Stream:
-    """Send the document about once a second."""
+    """Send the document about once a second, as long as the session or the API key is good."""
     feed.check_room()
-    token = request.auth
+    token, key = request.auth, request.headers.get("authorization")
 
     def still_signed_in() -> bool:
-        return not token or sessions.check(token) is not None
+        found = sessions.check(token, renew=False) if token else check_key(key)
+        return found is not None
 
     return Stream(
         partial(feed.events, _checked(hours), still_signed_in), media_type="text/event-stream"

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -37,7 +38,8 @@ class Metrics:
 
     def observe(self, route: str, method: str, status: int, seconds: float | None) -> None:
         """Count one answer; ``seconds`` is None where its length means nothing."""
-        self._requests.labels(route, method, str(status)).inc()
+        known = method if method in _METHODS else "other"  # a stranger may send any word
+        self._requests.labels(route, known, str(status)).inc()
         if seconds is not None:
             self._seconds.labels(route).observe(seconds)
 

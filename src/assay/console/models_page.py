@@ -11,7 +11,7 @@ from msgspec import Struct
 from assay.console.failures import status_of
 from assay.console.parts import Asked, TheReports, TheView
 from assay.console.ports import Document
-from assay.errors import AssayError
+from assay.errors import AssayError, ReleaseError
 
 
 class Promotion(Struct, frozen=True):
@@ -22,8 +22,9 @@ class Promotion(Struct, frozen=True):
 
 
 class Rollback(Struct, frozen=True):
-    """A click on *roll back*, and which revision the page showed."""
+    """A click on *roll back*, and which revision and way back the page showed."""
 
+    model: str
     expected_revision: int
 
 
@@ -98,10 +99,17 @@ def rollback(
 ) -> Response[str]:
     """Ask for the version before, and show what became of it."""
     try:
+        _check_shown(data.model, reports.models().get("previous"))
         outcome = reports.rollback(_by(request), data.expected_revision)
     except AssayError as error:
         return _refused(request, view, reports, error)
     return _switched(request, view, reports, outcome)
+
+
+def _check_shown(shown: str, previous: str | None) -> None:
+    if shown != previous:
+        now = f"the way back now leads to {previous}" if previous else "there is no way back now"
+        raise ReleaseError(f"the page showed {shown}, and {now}; accepted: a click on what it is")
 
 
 def _by(request: Asked) -> str:
@@ -116,13 +124,15 @@ def _switched(request: Asked, view: TheView, reports: TheReports, outcome: Any) 
 def _refused(
     request: Asked, view: TheView, reports: TheReports, error: AssayError
 ) -> Response[str]:
-    return view.render(
+    page = view.render(
         request,
         "models_main.html",
         status_of(error),
         document=reports.models(),
         refused=str(error),
     )
+    page.headers |= {"hx-retarget": "#lifecycle", "hx-reswap": "outerHTML"}
+    return page
 
 
 def _first_pair(document: Document) -> tuple[str, str] | None:

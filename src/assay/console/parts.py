@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from assay.console.assets import Assets
+from assay.console.entrance import Entrance
 from assay.console.feed import Feed
 from assay.console.metrics import Metrics
 from assay.console.ports import CheckKey, Reports
@@ -18,6 +19,7 @@ from assay.console.view import View
 Asked = Request[Any, Any, Any]
 TheAssets = NamedDependency[SkipValidation[Assets]]
 TheCheckKey = NamedDependency[SkipValidation[CheckKey]]
+TheEntrance = NamedDependency[SkipValidation[Entrance]]
 TheFeed = NamedDependency[SkipValidation[Feed]]
 TheMetrics = NamedDependency[SkipValidation[Metrics]]
 TheReports = NamedDependency[SkipValidation[Reports]]

@@ -10,11 +10,11 @@ from litestar.response import Redirect
 
 from assay.console import metrics as prometheus
 from assay.console.failures import RefusedError
-from assay.console.guard import COOKIE, session_cookie
 from assay.console.parts import (
     Asked,
     TheAssets,
     TheCheckKey,
+    TheEntrance,
     TheMetrics,
     TheSessions,
     TheView,
@@ -60,19 +60,23 @@ async def asset(
 
 @get("/sign-in", sync_to_thread=True)
 def sign_in(
-    request: Asked, sessions: TheSessions, view: TheView, link: FromQuery[str] = ""
+    request: Asked,
+    sessions: TheSessions,
+    view: TheView,
+    entrance: TheEntrance,
+    link: FromQuery[str] = "",
 ) -> Response[str]:
     """Redeem a one-time link, or explain how to get one."""
     token = sessions.redeem(link) if link else None
     page = view.render(request, "sign_in.html", used=bool(link), signed_in=token is not None)
     if token is not None:
-        page.headers["set-cookie"] = session_cookie(token, secure=request.url.scheme == "https")
+        page.headers["set-cookie"] = entrance.set_cookie(token)
     return page
 
 
 @post("/sign-out", status_code=200, sync_to_thread=True)
-def sign_out(request: Asked, sessions: TheSessions) -> Response[Any]:
+def sign_out(request: Asked, sessions: TheSessions, entrance: TheEntrance) -> Response[Any]:
     """End the session for good, here and in the browser."""
-    sessions.close(request.cookies.get(COOKIE, ""))
-    gone = session_cookie("", secure=request.url.scheme == "https", max_age_s=0)
+    sessions.close(request.auth)
+    gone = entrance.set_cookie("", max_age_s=0)
     return Response("", headers={"hx-redirect": "/sign-in", "set-cookie": gone})

@@ -49,6 +49,10 @@ class Reports(Protocol):
         """Return what was imported and streamed, and which model came from it."""
         ...
 
+    def state(self) -> Document:
+        """Return what ``scorer`` and ``worker`` are doing, as in the live document."""
+        ...
+
     def stream_ms(self) -> int | None:
         """Return the newest event time seen; None while there is no traffic."""
         ...

@@ -40,9 +40,7 @@ class Sessions:
         """Return the secret of a new link: valid once, for ten minutes."""
         secret = secrets.token_urlsafe(32)
         now_ms = self._clock.now_ms()
-        with self._engine.begin() as connection:
-            connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_ms <= now_ms))
-            connection.execute(insert(SESSIONS).values(_row(secret, "link", now_ms + LINK_MS)))
+        self._insert(_row(secret, "link", now_ms + LINK_MS), now_ms)
         return secret
 
     def redeem(self, secret: str) -> str | None:
@@ -58,19 +56,25 @@ class Sessions:
         return self.open()
 
     def open(self) -> str:
-        """Begin a session and return its token.
+        """Begin a session and return its token; clears what has expired.
 
         The token starts with the time of sign-in; the stored hash covers it, so nobody can
         make a session look younger.
         """
         now_ms = self._clock.now_ms()
         token = f"{now_ms}.{secrets.token_urlsafe(32)}"
-        with self._engine.begin() as connection:
-            connection.execute(insert(SESSIONS).values(_row(token, "session", now_ms + IDLE_MS)))
+        self._insert(_row(token, "session", now_ms + IDLE_MS), now_ms)
         return token
 
-    def check(self, token: str) -> str | None:
-        """Return who a token belongs to, or None if its session ended; counts as use of it."""
+    def check(self, token: str, *, renew: bool = True) -> str | None:
+        """Return who a token belongs to, or None if its session ended.
+
+        Parameters
+        ----------
+        token : str
+        renew : bool
+            Whether this counts as use of it; what a page asks by itself does not.
+        """
         now_ms = self._clock.now_ms()
         digest = _digest(token)
         found = select(SESSIONS.c.name, SESSIONS.c.expires_ms).where(
@@ -84,11 +88,16 @@ class Sessions:
         if last_ms <= now_ms:
             return None
         renewed_ms = min(now_ms + IDLE_MS, last_ms)
-        if renewed_ms - row.expires_ms > _RENEW_MS:
+        if renew and renewed_ms - row.expires_ms > _RENEW_MS:
             longer = update(SESSIONS).where(SESSIONS.c.sha256 == digest)
             with self._engine.begin() as connection:
                 connection.execute(longer.values(expires_ms=renewed_ms))
         return str(row.name)
+
+    def _insert(self, row: dict[str, str | int], now_ms: int) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_ms <= now_ms))
+            connection.execute(insert(SESSIONS).values(row))
 
     def close(self, token: str) -> None:
         """End a session; its token opens nothing from now on."""

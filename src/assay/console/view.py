@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
+from urllib.parse import quote
 
 from jinja2 import ChainableUndefined, Environment, PackageLoader
 from litestar import Request, Response
@@ -46,6 +47,7 @@ class View:
         )
         self._environment.filters |= {
             "plain": formats.plain,
+            "release": formats.release,
             "number": formats.number,
             "percent": formats.percent,
             "utc": formats.utc,
@@ -58,6 +60,11 @@ class View:
             "exponents": dict(exponents),
         }
 
+    def panel(self, status: int, message: str) -> str:
+        """Return trouble as a part of a page."""
+        template = self._environment.get_template("trouble.html")
+        return template.render(status=status, message=message)
+
     def render(
         self, request: Request[Any, Any, Any], template: str, code: int = 200, /, **values: Any
     ) -> Response[str]:
@@ -67,6 +74,8 @@ class View:
             values
             | {
                 "path": request.url.path,
+                # of a path that begins with two slashes a link would lead to another host
+                "again": "/" + quote(request.url.path.lstrip("/")),
                 "user": request.scope.get("user") or "",
                 "csrf": csrf_token(token) if token else "",
             }

@@ -13,6 +13,7 @@ const assay = (() => {
   // Text from outside may hold marks that nobody sees or that turn its direction.
   const unseen = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
   const plain = (text) => (text === null || text === undefined || text === "" ? "–" : String(text).replace(unseen, "\ufffd"));
+  const release = (model) => (model === "none" ? "rules only" : plain(model)); // as formats.release
   const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
   const number = (value, digits = 0) =>
     isNumber(value) ? value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }) : "–";
@@ -70,7 +71,11 @@ const assay = (() => {
     };
   };
   const bars = (name, data, color, stack = "all") => ({ name, type: "bar", stack, data, itemStyle: { color }, barCategoryGap: "18%", barMaxWidth: 28, large: false });
-  const line = (name, data, color, more = {}) => ({ name, type: "line", data, color, lineStyle: { width: 2 }, showSymbol: data.length < 3, symbolSize: 5, connectNulls: true, ...more });
+  // A time without a figure is a gap, so a figure between two gaps needs a dot to be seen.
+  const line = (name, data, color, more = {}) => {
+    const alone = (i) => !isNumber(data[i - 1]) && !isNumber(data[i + 1]);
+    return { name, type: "line", data, color, lineStyle: { width: 2 }, symbol: "circle", showAllSymbol: true, symbolSize: (_, point) => (alone(point.dataIndex) ? 5 : 0), connectNulls: false, ...more };
+  };
 
   const drawn = new Map(); // element id → how to make its option
   const draw = (id, make) => {
@@ -88,5 +93,5 @@ const assay = (() => {
     if (target) echarts.getInstanceByDom(target)?.resize();
   }));
 
-  return { block, plain, isNumber, number, short, percent, major, money, moneyShort, utc, element, text, empty, base, bars, line, draw, colours };
+  return { block, plain, release, isNumber, number, short, percent, major, money, moneyShort, utc, element, text, empty, base, bars, line, draw, colours };
 })();

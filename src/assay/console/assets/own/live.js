@@ -1,18 +1,19 @@
 // Live monitoring: one document a second, shown by changing only what changed.
 "use strict";
 (() => {
-  const { plain, number, percent, money, moneyShort, utc, element, text, empty, isNumber } = assay;
+  const { plain, release, number, percent, money, moneyShort, utc, element, text, empty, isNumber } = assay;
   const BADGES = { approve: "green", challenge: "yellow", review: "orange", decline: "red" };
-  const BEHIND_BYTES = 1_000_000;
 
   const sum = (...values) => values.reduce((total, value) => total + (value || 0), 0);
+  const unknown = (d) => d.error && !d.stream_ms;
   const last = (values) => (values || []).filter(isNumber).at(-1);
 
   function totals(d) {
     const t = d.totals || {};
     const flagged = sum(t.challenge, t.review, t.decline);
     text("kpi-payments", number(t.payments));
-    const rate = last(d.latency?.per_s);
+    const now = d.scorer?.up === true && d.worker?.up !== false; // else the last figures are old
+    const rate = now && last(d.latency?.per_s);
     text("kpi-rate", isNumber(rate) ? `${number(rate, rate < 10 ? 1 : 0)} a second now` : "");
     text("kpi-flagged", t.payments ? percent(flagged / t.payments, 2) : "–");
     text("kpi-flagged-more", !t.payments ? "" : `${number(t.decline)} declined, ${number(t.review)} in review`);
@@ -22,8 +23,8 @@
     const all = sum(t.approved_ref, t.stopped_ref);
     text("kpi-stopped-more", all ? `${percent(t.stopped_ref / all, 2)} of all money` : "");
     text("kpi-fraud", number(t.reported_fraud));
-    text("kpi-fraud-more", t.payments ? `${percent(t.reported_fraud / t.payments, 2)} of payments` : "");
-    const p99 = last(d.latency?.p99_ms), p50 = last(d.latency?.p50_ms);
+    text("kpi-fraud-more", t.payments && isNumber(t.reported_fraud) ? `${percent(t.reported_fraud / t.payments, 2)} of payments` : "");
+    const p99 = now && last(d.latency?.p99_ms), p50 = now && last(d.latency?.p50_ms);
     text("kpi-p99", isNumber(p99) ? `${number(p99, 1)} ms` : "–");
     text("kpi-p99-more", isNumber(p50) ? `median ${number(p50, 1)} ms` : "");
     text("stream-time", utc(d.stream_ms));
@@ -75,20 +76,22 @@
     action.append(badge);
     if (row.mode && row.mode !== "full") action.append(" ", element("span", "badge bg-secondary-lt", plain(row.mode)));
     tr.append(cell("nums", when), cell("merchant", merchant), cell("text-end nums", money(row.amount_minor, row.currency)),
-      cell("", action), cell("", score), cell("reasons", why), cell("text-secondary", plain(row.model)));
+      cell("", action), cell("", score), cell("reasons", why), cell("text-secondary", release(row.model)));
     return tr;
   }
+
+  const notKnown = () => empty("Not known now", "What the page says above must be put right first.");
 
   let shown = "";
   function recent(d) {
     const rows = d.recent || [];
-    const now = rows.map((row) => row.decision ?? row.transaction_id).join("\n");
-    if (now === shown && rows.length) return;
+    const now = rows.map((row) => row.decision ?? row.transaction_id).join("\n") || `none ${Boolean(unknown(d))}`;
+    if (now === shown) return;
     shown = now;
     const body = document.getElementById("recent");
     if (rows.length) body.replaceChildren(...rows.map(decision));
     else {
-      const place = cell("", empty("No decision yet", "Send payments to the scorer: POST /v1/decisions, or watch the demo with make demo."));
+      const place = cell("", unknown(d) ? notKnown() : empty("No decision yet", "Send payments to the scorer: POST /v1/decisions, or watch the demo with make demo."));
       place.colSpan = 7;
       const tr = element("tr");
       tr.append(place);
@@ -96,12 +99,12 @@
     }
   }
 
-  function list(id, items, make, title, hint) {
+  function list(id, d, items, make, title, hint) {
     const target = document.getElementById(id);
-    const key = JSON.stringify(items);
+    const key = JSON.stringify(items) + (unknown(d) ? "?" : "");
     if (target.dataset.key === String(key.length) + key.slice(0, 2000)) return;
     target.dataset.key = String(key.length) + key.slice(0, 2000);
-    if (!items.length) return target.replaceChildren(empty(title, hint));
+    if (!items.length) return target.replaceChildren(unknown(d) ? notKnown() : empty(title, hint));
     const ul = element("ul", "items");
     ul.append(...items.map(make));
     target.replaceChildren(ul);
@@ -110,16 +113,16 @@
   function alerts(d) {
     const rows = d.alerts || [], open = rows.filter((row) => !row.closed_ms);
     text("alerts-count", rows.length ? `${open.length} open` : "");
-    list("alerts", rows, (row) => {
+    list("alerts", d, rows, (row) => {
       const li = element("li", row.closed_ms ? "closed" : "");
       li.append(element("span", `badge bg-${row.closed_ms ? "secondary" : "red"}-lt`, row.closed_ms ? "closed" : "open"), " ", element("strong", "", plain(row.monitor).replaceAll("_", " ")),
-        element("div", "", plain(row.message)), element("small", "nums", `${plain(row.model)}, stream time ${utc(row.stream_ms, 0, 16)} UTC`));
+        element("div", "", plain(row.message)), element("small", "nums", `${release(row.model)}, stream time ${utc(row.stream_ms, 0, 16)} UTC`));
       return li;
     }, "No alert", "Monitors compare live traffic with what the model was trained on, and tell here when it differs.");
   }
 
   function findings(d) {
-    list("findings", (d.findings || []).slice(0, 8), (row) => {
+    list("findings", d, (d.findings || []).slice(0, 8), (row) => {
       const li = element("li", `finding${row.value > row.threshold ? " over" : ""}`);
       const name = element("span", "", plain(row.subject));
       name.append(element("small", "", plain(row.monitor).replaceAll("_", " ")));
@@ -135,7 +138,7 @@
     document.getElementById("labels").replaceChildren(...rows.flatMap(([name, count]) => [element("dt", "", plain(name)), element("dd", "", number(count))]));
   }
 
-  function banners(d, trouble) {
+  function notices(d, trouble) {
     const out = [];
     const add = (colour, title, message) => {
       const box = element("div", `alert alert-${colour}`), inside = element("div");
@@ -145,13 +148,8 @@
     };
     if (trouble) add("danger", "This cannot be refreshed now.", `${plain(trouble)} What you see is what was known before.`);
     if (d.error) add("danger", "Some of this cannot be shown.", plain(d.error));
-    const scorer = d.scorer || {}, worker = d.worker || {};
-    if (scorer.up === false) add("danger", `Scorer down since ${utc(scorer.since_ms)} UTC.`, "No payment is decided. The figures below are what was known until then. Start it with: assay up");
-    if (scorer.refused) add("warning", "The scorer refused a model.", plain(scorer.refused.reason || scorer.refused));
-    if (worker.up === false) add("warning", `Worker down since ${utc(worker.since_ms)} UTC.`, "Decisions are made and kept; this page shows them once it runs again. Start it with: assay up");
-    else if (worker.behind_bytes > BEHIND_BYTES) add("warning", `Worker behind by ${assay.short(worker.behind_bytes)} bytes${isNumber(worker.since_ms) ? ` since ${utc(worker.since_ms)} UTC` : ""}.`, "The figures below trail the traffic.");
-    if (!d.totals?.payments && !(d.recent || []).length) add("info", "No data yet.", "Start everything with assay up and send payments, or watch the demo with make demo. Figures appear by themselves.");
-    const key = out.map((box) => box.textContent).join("\n"), target = document.getElementById("banners");
+    if (!d.error && !trouble && !d.totals?.payments && !(d.recent || []).length) add("info", "No data yet.", "Start everything with assay up and send payments, or watch the demo with make demo. Figures appear by themselves.");
+    const key = out.map((box) => box.textContent).join("\n"), target = document.getElementById("notices");
     if (target.dataset.key !== key) {
       target.dataset.key = key;
       target.replaceChildren(...out);
@@ -160,7 +158,7 @@
 
   let current = assay.block("document") || {};
   function show(d, trouble) {
-    banners(d, trouble);
+    notices(d, trouble);
     for (const part of [totals, charts, recent, alerts, findings, labels]) part(d);
   }
 
@@ -170,21 +168,35 @@
       state.className = `link-state ${className}`;
       if (state.textContent !== words) state.textContent = words;
     };
-    const source = new EventSource(state.dataset.events);
-    source.addEventListener("live", (event) => {
-      current = JSON.parse(event.data);
-      say("on", "live");
-      if (!document.hidden) show(current);
-    });
-    source.addEventListener("trouble", (event) => {
+    const trouble = (message) => {
       say("off", "waiting");
-      banners(current, JSON.parse(event.data).error);
-    });
-    source.addEventListener("error", () => {
-      say("off", source.readyState === EventSource.CLOSED ? "disconnected: reload the page" : "reconnecting");
-    });
-    document.addEventListener("visibilitychange", () => document.hidden || show(current));
-    addEventListener("pagehide", () => source.close());
+      notices(current, message);
+    };
+    let source = null;
+    const stop = () => {
+      source?.close();
+      source = null;
+    };
+    function start() {
+      if (source) return;
+      source = new EventSource(state.dataset.events);
+      source.addEventListener("live", (event) => {
+        const next = JSON.parse(event.data);
+        if (unknown(next) && current.stream_ms) return trouble(next.error); // nothing could be read
+        current = next;
+        say(...(unknown(next) ? ["off", "waiting"] : ["on", "live"]));
+        show(current);
+      });
+      source.addEventListener("trouble", (event) => trouble(JSON.parse(event.data).error));
+      source.addEventListener("error", () => {
+        say("off", source?.readyState === EventSource.CLOSED ? "disconnected: reload the page" : "reconnecting");
+      });
+    }
+    // A page that nobody sees costs the console nothing.
+    document.addEventListener("visibilitychange", () => (document.hidden ? stop() : start()));
+    addEventListener("pagehide", stop);
+    addEventListener("pageshow", start);
+    if (!document.hidden) start();
   }
 
   show(current);

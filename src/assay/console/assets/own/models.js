@@ -15,6 +15,11 @@
   });
   dialog?.addEventListener("htmx:afterRequest", () => dialog.close());
 
+  document.addEventListener("htmx:afterSettle", (event) => {
+    // The button that was clicked is gone; what became of the click is where to go on from.
+    if (event.detail.target.id === "lifecycle") document.getElementById("outcome")?.focus();
+  });
+
   function versions(d) {
     const rows = (d.models || []).filter((row) => isNumber(row.metrics?.average_precision)).reverse();
     const colour = (row, c) => ({ live: c.green, previous: c.blue, candidate: c.purple })[row.status] || c.approve;

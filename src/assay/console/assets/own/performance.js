@@ -46,7 +46,7 @@
   }
 
   const best = (row) => { // where to begin: the best balance of precision and recall
-    const total = row.precision + row.recall;
+    const total = row.precision + row.recall; // null where nothing is judged
     return total > 0 ? (2 * row.precision * row.recall) / total : 0;
   };
   slider.value = String(rows.reduce((top, row, i) => (best(row) > best(rows[top]) ? i : top), 0));
