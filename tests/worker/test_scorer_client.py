@@ -50,7 +50,7 @@ def url() -> Iterator[str]:
 
 
 def test_what_is_asked(url: str) -> None:
-    """Every request carries the key; labels go with their event in base64."""
+    """All but health carry the key; labels go with their event in base64."""
     Handler.answers = {
         "/health": (503, b'{"status":"failed"}'),
         "/v1/counters": (200, b'{"decisions":1}'),
@@ -63,7 +63,7 @@ def test_what_is_asked(url: str) -> None:
     client.report([Label("t-1", True, 5)])
     event = empty_events(1)
     client.submit([ResolvedLabel(0, 0, 7, True, 5, event)])
-    assert {key for _, key, _ in Handler.asked} == {"Bearer ak_1"}
+    assert [key for _, key, _ in Handler.asked] == [None, *["Bearer ak_1"] * 3]
     assert Handler.asked[2][2] == [{"transaction_id": "t-1", "fraud": True, "reported_at": 5}]
     encoded = base64.b64encode(event.tobytes()).decode()
     assert Handler.asked[3][2] == [{"report": 7, "fraud": True, "reported_ms": 5, "event": encoded}]

@@ -96,7 +96,10 @@ def _address(stage: Stage) -> Panel:
     text = (
         f"[bold]{stage.up.console}[/]\n\n"
         "The console, signed in by itself on this machine: Live, Performance, Models, Data.\n"
-        f"Decisions: {stage.up.scorer}/v1/decisions   Stop with Ctrl-C."
+        f"Decisions: {stage.up.scorer}/v1/decisions   Stop with Ctrl-C.\n\n"
+        "In another terminal, once the second model is there:\n"
+        f"assay model promote boosting-0.2.0 -w {stage.workspace.path}\n"
+        f"assay monitor -w {stage.workspace.path}"
     )
     return Panel(text, title="Open in a browser", border_style="green", expand=False)
 

@@ -57,6 +57,9 @@ def progress_bars() -> Iterator[Report]:
 
         def report(step: str, done: int, total: int) -> None:
             if step not in tasks:
+                if not PEOPLE.is_terminal:  # bars show in the end only
+                    sys.stderr.write(f"{step} …\n")
+                    sys.stderr.flush()
                 tasks[step] = bars.add_task(step, total=None)
             bars.update(tasks[step], completed=done, total=total or None)
 

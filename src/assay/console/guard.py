@@ -139,7 +139,11 @@ class Guard:
         name = await asyncio.to_thread(self._check, token, scope["path"]) if token else None
         if name is None:
             if not self._signs_in_by_itself(scope, headers):
-                raise RefusedError(401, "unauthorised", "not signed in; accepted: a session")
+                raise RefusedError(
+                    401,
+                    "unauthorised",
+                    "not signed in; accepted: a session (open a page first), or an API key",
+                )
             token, name = await asyncio.to_thread(self._sessions.open), ADMIN
             answer.cookie = self._entrance.set_cookie(token)
         scope["user"], scope["auth"] = name, token

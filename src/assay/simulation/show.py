@@ -135,7 +135,7 @@ class Show:
         self._first_rows = first_rows
         self._train_after_s, self._drift_after_s = train_after_s, drift_after_s
         self._started_s = self._told_s = time.monotonic()
-        self._decisions, self._pressed = 0, False
+        self._decisions, self._pressed, self._alerts = 0, False, 0
         self._training: subprocess.Popen[bytes] | None = None
         self._trained = False
 
@@ -168,7 +168,11 @@ class Show:
             self._say(f"{SCENARIOS[name].title} {state}, as asked for in the console.")
         now_s = time.monotonic()
         if now_s - self._told_s >= _TELL_S:
-            self._on_scene(self._scene(now_s))
+            scene = self._scene(now_s)
+            if scene.alerts > self._alerts:
+                self._say("The monitors raise an alert; the page Live says what they saw.")
+            self._alerts = scene.alerts
+            self._on_scene(scene)
             self._stage.director.announce(speed)
         time.sleep(_LOOK_S)
 

@@ -199,7 +199,8 @@ def _check_frauds(split: TimeSplit) -> None:
         if part.frauds < FRAUDS_MIN[part.name]:
             raise TrainingError(
                 f"the {part.name} part holds {part.frauds} known frauds in {len(part.rows)} rows; "
-                f"accepted: {FRAUDS_MIN[part.name]} or more, so bring more labelled history"
+                f"accepted: {FRAUDS_MIN[part.name]} or more, so bring more labelled history "
+                "(a fraud counts once it is reported, so the newest days hold fewer)"
             )
         if part.frauds == len(part.rows):
             raise TrainingError(

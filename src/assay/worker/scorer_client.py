@@ -67,7 +67,7 @@ class ScorerClient:
         self, method: str, path: str, body: bytes | None = None, *, with_key: bool = True
     ) -> tuple[int, bytes]:
         if (url := self._url()) is None:
-            raise UnavailableError("no scorer is announced; start one with: assay serve")
+            raise UnavailableError("no scorer is announced; start one with: assay up")
         where = urlsplit(url)
         assert where.hostname is not None, url
         connection = http.client.HTTPConnection(where.hostname, where.port, self._timeout_s)
