@@ -88,4 +88,4 @@ def test_without_a_scorer(workspace: Workspace, tmp_path: Path) -> None:
     path.write_text(f"transaction_id,fraud,reported_at\nt-1,1,{AT}\n")
     done = label(workspace, path)
     assert done.returncode == 1
-    assert "assay serve" in done.stderr.splitlines()[-1]
+    assert "assay up" in done.stderr.splitlines()[-1]
