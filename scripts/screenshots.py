@@ -45,6 +45,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         stage.feed.speed = 3_000.0
         stage.feed.start()
+        stage.director.announce(stage.feed.speed)
         for name in PAGES:
             _take(browser, f"{stage.up.console}/{name}", IMAGES / f"{name}.png")
         stage.feed.stop()
