@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-all bench screenshots
+.PHONY: help setup demo check test test-faults test-all bench screenshots
 
 # The environment is always the project's own .venv, on a Python that is already there.
 export UV_PROJECT_ENVIRONMENT := .venv
@@ -15,7 +15,7 @@ unexport VIRTUAL_ENV
 UV_SYNC := sync --frozen --all-extras --no-python-downloads
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: .venv/.ready ## make .venv with everything in it; the other verbs do this by themselves
 
@@ -28,8 +28,11 @@ check: .venv/.ready ## lint, format, types, and which stage may import which
 	.venv/bin/mypy --strict
 	.venv/bin/pytest tests/house/test_imports.py
 
-test: .venv/.ready .venv/.browser ## the tests, without the slow ones
-	.venv/bin/pytest -m "not slow"
+test: .venv/.ready .venv/.browser ## the tests, without the slow ones and the fault runs
+	.venv/bin/pytest -m "not slow and not faults"
+
+test-faults: .venv/.ready ## kill loops and long random runs against the journal and the scorer
+	.venv/bin/pytest -m faults
 
 test-all: .venv/.ready .venv/.browser ## every test
 	.venv/bin/pytest

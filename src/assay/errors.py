@@ -106,6 +106,26 @@ class JournalError(AssayError):
     code = "journal"
 
 
+class DamageError(JournalError):
+    """Bytes of the journal changed after they were written.
+
+    Attributes
+    ----------
+    file : str
+        Name of the file.
+    offset : int
+        Where in the segment, counted before compression.
+    """
+
+    def __init__(self, file: str, offset: int, what: str) -> None:
+        self.file, self.offset, self.what = file, offset, what
+        super().__init__(f"{file}: damaged at offset {offset}: {what}; restore it from a copy")
+
+
+class StalledError(JournalError):
+    """The journal takes no records for the moment; nothing is lost, and it may be tried again."""
+
+
 class DatasetError(AssayError):
     """A table or import is missing or damaged."""
 
@@ -140,3 +160,9 @@ class UnavailableError(AssayError):
     """The service cannot decide now; the caller may try again."""
 
     code = "unavailable"
+
+
+class AuditUnavailableError(UnavailableError):
+    """What would be decided could not be journalled now: the disk is full, or a standby is away."""
+
+    code = "audit_unavailable"

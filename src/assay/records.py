@@ -328,6 +328,43 @@ class ResolvedLabel:
     event: Events
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a piece of the scorer's feature state was like at a place in the stream.
+
+    Attributes
+    ----------
+    arrival, arrival_ms : int
+        The state is what the events before this arrival number left behind.
+    piece : int
+        Which piece; counts on with every check.
+    digest : int
+        64-bit hash of the piece.
+    """
+
+    arrival: int
+    arrival_ms: int
+    piece: int
+    digest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A part of the journal that could not be read; told, never skipped in silence.
+
+    Attributes
+    ----------
+    position, position_after : int
+        From where to where.
+    why : str
+        Damage with its file and offset, or that retention removed it.
+    """
+
+    position: int
+    position_after: int
+    why: str
+
+
 @dataclass(slots=True)
 class Stretch:
     """A stretch of the journal in columns, in order of arrival, as followers read it.
@@ -347,7 +384,7 @@ class Stretch:
     transaction_ids : list of str, length n
     canonicals : list of bytes, length n
         The tokenised transactions as JSON. Text in them, such as a merchant's name, is hostile.
-    switches, reports, labels : list
+    switches, reports, labels, checks : list
         The other inputs; their arrival says where among the decisions they belong.
     """
 
@@ -360,6 +397,7 @@ class Stretch:
     switches: list[Switch] = field(default_factory=list)
     reports: list[LabelReport] = field(default_factory=list)
     labels: list[ResolvedLabel] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
 
 
 def empty_events(n: int) -> Events:

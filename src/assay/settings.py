@@ -42,6 +42,32 @@ class Settings:
     queue_rows_max: int = _setting(4096, "", "most transactions waiting; beyond it: 503")
     body_bytes_max: int = _setting(65_536, "B", "largest request body")
     segment_mb: int = _setting(256, "MB", "size at which a journal segment is closed")
+    journal_days: int = _setting(
+        400, "d", "how long sealed segments of the journal are kept; 0 is for ever"
+    )
+    disk_reserve_mb: int = _setting(
+        64, "MB", "free disk below which the journal takes nothing more: requests get 503"
+    )
+    disk_alarm_percent: int = _setting(
+        85, "%", "how full the journal's disk may be before there is an alarm"
+    )
+    snapshot_records: int = _setting(
+        200_000, "", "most journal records between two snapshots of the feature state"
+    )
+    snapshot_s: int = _setting(
+        30, "s", "longest time between two snapshots of the feature state, when there is traffic"
+    )
+    keep_state: str = _setting(
+        "on", "", "on or off: the worker keeps the feature state too, for snapshots and checks"
+    )
+    sync_standby: str = _setting(
+        "", "", "host:port of the standby that must have a record on its disk before its answer"
+    )
+    standby_host: str = _setting("127.0.0.1", "", "address that a standby listens on")
+    standby_port: int = _setting(8689, "", "port that a standby listens on; 0 takes a free one")
+    standby_tls: str = _setting(
+        "", "", "folder with ca.pem, cert.pem and key.pem: TLS both ways between scorer and standby"
+    )
     idempotency_ids_max: int = _setting(
         50_000_000, "", "most transaction ids remembered for repeats"
     )
@@ -86,11 +112,16 @@ class Settings:
             "monitor_bucket_s": 1,
             "drift_window_h": 1,
             "table_flush_s": 1,
+            "journal_days": 0,
+            "disk_reserve_mb": 1,
+            "disk_alarm_percent": 1,
+            "snapshot_records": 1000,
+            "snapshot_s": 1,
         }
         for name, least in low.items():
             if getattr(self, name) < least:
                 raise SettingsError(f"{name} is {getattr(self, name)}; accepted: {least} or more")
-        for name in ("port", "console_port", "worker_port"):
+        for name in ("port", "console_port", "worker_port", "standby_port"):
             if not 0 <= getattr(self, name) <= 65_535:
                 raise SettingsError(f"{name} is {getattr(self, name)}; accepted: 0 to 65535")
         if self.queue_rows_max < self.batch_rows_max:
@@ -100,6 +131,14 @@ class Settings:
             )
         if self.lateness_s > 30 * 86_400:
             raise SettingsError(f"lateness_s is {self.lateness_s}; accepted: at most 30 days")
+        if self.keep_state not in {"on", "off"}:
+            raise SettingsError(f"keep_state is {self.keep_state!r}; accepted: on, off")
+        least_days = 90 + -(-self.lateness_s // 86_400) + self.label_maturity_days
+        if 0 < self.journal_days < least_days:
+            raise SettingsError(
+                f"journal_days is {self.journal_days}; accepted: 0, or at least {least_days}: what "
+                "features look back at, lateness_s and label_maturity_days"
+            )
 
 
 def load_settings(

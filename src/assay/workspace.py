@@ -120,6 +120,16 @@ class Workspace:
         return self.data / "journal"
 
     @property
+    def state(self) -> Path:
+        """Folder of the snapshots of the feature state."""
+        return self.data / "state"
+
+    @property
+    def versions(self) -> Path:
+        """Folder of policies and feature sets that decided, by their version."""
+        return self.data / "versions"
+
+    @property
     def dead_letters(self) -> Path:
         """Folder of rows that imports refused."""
         return self.data / "dead_letters"
