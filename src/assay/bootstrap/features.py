@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import runpy
-from typing import TYPE_CHECKING
 
-from assay.errors import (
-    FeatureError,
-)
+from assay.clock import Clock, SystemClock
+from assay.errors import FeatureError
 from assay.features.definitions import FeatureSet
 from assay.features.fold import Fold
+from assay.features.snapshots import Mark, Snapshots, newest_fold
 from assay.workspace import Workspace
-
-if TYPE_CHECKING:
-    pass
 
 
 def workspace_features(workspace: Workspace) -> FeatureSet:
@@ -47,3 +43,30 @@ def make_fold(workspace: Workspace, features: FeatureSet) -> Fold:
         entities_max=settings.entities_max,
         events_max=settings.entity_events_max,
     )
+
+
+def restore_fold(
+    workspace: Workspace, features: FeatureSet, stream: str, end_position: int
+) -> tuple[Fold, Mark] | None:
+    """Return the newest state that fits, for the one who holds the journal's lock.
+
+    Snapshots beyond the journal's end are deleted: what they hold was never durable.
+    """
+    settings = workspace.settings
+    snapshots = state_snapshots(workspace)
+    snapshots.drop_ahead(stream, end_position)
+    return newest_fold(
+        snapshots,
+        features,
+        lateness_ms=settings.lateness_s * 1000,
+        entities_max=settings.entities_max,
+        events_max=settings.entity_events_max,
+        stream=stream,
+        end_position=end_position,
+    )
+
+
+def state_snapshots(workspace: Workspace, clock: Clock | None = None) -> Snapshots:
+    """Return the snapshots of the workspace's feature state; they leave the journal its reserve."""
+    reserve_bytes = workspace.settings.disk_reserve_mb << 20
+    return Snapshots(workspace.state, clock or SystemClock(), reserve_bytes=2 * reserve_bytes)

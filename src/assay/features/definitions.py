@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal, Self
 
 import msgspec
 
@@ -287,6 +287,43 @@ class FeatureSet:
         canonical = [feature.canonical() for feature in self.features]
         return hashlib.sha256(msgspec.json.encode(canonical, order="sorted")).hexdigest()
 
+    def encode(self) -> bytes:
+        """Return the definitions as JSON, wording and all, for `decode`.
+
+        Raises
+        ------
+        FeatureError
+            If a feature is of a kind that is not defined here.
+        """
+        for feature in self.features:
+            if _KINDS.get(type(feature).__name__) is not type(feature):
+                raise FeatureError(
+                    f"feature {feature.name!r} is a {type(feature).__name__}; "
+                    f"accepted: {', '.join(_KINDS)}"
+                )
+        rows = [{"type": type(f).__name__} | asdict(f) for f in self.features]
+        document = {"format": _FORMAT, "features": rows}
+        return msgspec.json.format(msgspec.json.encode(document), indent=1)
+
+    @classmethod
+    def decode(cls, document: bytes) -> Self:
+        """Return the feature set that `encode` wrote; nothing in it is run.
+
+        Raises
+        ------
+        FeatureError
+            If the document is something else.
+        """
+        try:
+            read = msgspec.json.decode(document, type=_Document)
+            if read.format != _FORMAT:
+                raise FeatureError(f"definitions have format {read.format}; accepted: {_FORMAT}")
+            return cls(tuple(_feature(**row) for row in read.features))
+        except (msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionError) as error:
+            raise FeatureError(
+                f"not the definitions of features ({type(error).__name__}); restore them"
+            ) from None
+
     def available(self, known: frozenset[str], kinds: frozenset[int]) -> FeatureSet:
         """Return the features that data can carry, and what can be derived from them.
 
@@ -310,3 +347,32 @@ class FeatureSet:
             ):
                 kept[feature.name] = feature
         return FeatureSet(tuple(kept.values()))
+
+
+# --- definitions as a document ------------------------------------------------------------------
+
+_FORMAT: Final = 1
+
+_KINDS: Final[dict[str, type[Feature]]] = {
+    kind.__name__: kind
+    for kind in (
+        *(Input, LocalTime, Count, Sum, Mean, Std, Share, Distinct, IsNew, SinceLast, SinceFirst),
+        *(Distance, Speed, Ratio, ZScore),
+    )
+}
+
+
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    format: int
+    features: list[dict[str, Any]]
+
+
+def _feature(*, type: str, **values: Any) -> Feature:  # noqa: A002 — as the document says
+    """Build one feature; values keep their JSON types, so that the digest stays the same."""
+    for name in ("where", "of"):
+        if name in values:
+            tests = tuple(Test(**t | {"values": tuple(t["values"])}) for t in values[name]["tests"])
+            values[name] = Condition(**values[name] | {"tests": tests})
+    if any(not isinstance(values[name], str) for name in ("name", "description", "unit")):
+        raise TypeError
+    return _KINDS[type](**values)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from assay.features.definitions import FeatureSet
 from assay.features.kernel import load_kernel
+from assay.features.pieces import Pieces, range_sums, state_digest
 from assay.features.plan import make_plan
 from assay.features.state import State
 from assay.records import Events
@@ -44,7 +45,17 @@ class Fold:
         self.state = State(
             plan, lateness_ms=lateness_ms, entities_max=entities_max, events_max=events_max
         )
-        self._run = load_kernel(plan)
+        self._pieces = Pieces(self.state)
+        self._run, self._reindex = load_kernel(plan)
+
+    @property
+    def bounds(self) -> dict[str, int]:
+        """What it was made with: ``lateness_ms``, ``entities_max``, ``events_max``."""
+        return {
+            "lateness_ms": self.state.lateness_ms,
+            "entities_max": self.state.entities_max,
+            "events_max": self.state.events_max,
+        }
 
     @property
     def shard_time_ms(self) -> int:
@@ -55,6 +66,25 @@ class Fold:
     def refused(self) -> tuple[int, int]:
         """Entities and events that were not kept because a bound was reached."""
         return self.state.refused
+
+    def digest(self) -> str:
+        """Return the state hash: equal for folds that took the same events, in hex."""
+        sums = {name: range_sums(entity) for name, entity in self.state.entities.items()}
+        return state_digest(self.state, sums)
+
+    def check(self, piece: int) -> int:
+        """Return a 64-bit hash of one piece of the state, of at most 512 KiB.
+
+        Numbers that count on go round all of the state; folds that took the same events have
+        the same pieces.
+        """
+        return self._pieces.digest(piece)
+
+    def reindex(self, entity: str) -> None:
+        """Make the key index of an entity whose records were put in place."""
+        found = self.state.entities[entity]
+        slots = found.layout.slots_per_shard
+        self._reindex(found.index, found.heads["key"], found.pool, slots)
 
     def __call__(self, events: Events) -> NDArray[np.float32]:
         """Fold events in and return the features each one had on its arrival.

@@ -14,14 +14,21 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from assay.errors import FeatureError
 from assay.features.plan import Plan
 from assay.features.source import write_source
 
-Run = Callable[..., None]
+
+class Kernel(NamedTuple):
+    """The compiled functions of a plan; `source` says what they take."""
+
+    run: Callable[..., None]
+    reindex: Callable[..., None]
 
 
 def cache_folder() -> Path:
@@ -32,8 +39,8 @@ def cache_folder() -> Path:
     return Path(home) / "assay" / "kernels"
 
 
-def load_kernel(plan: Plan) -> Run:
-    """Return the compiled ``run`` of a plan, compiling it first if no one has.
+def load_kernel(plan: Plan) -> Kernel:
+    """Return the compiled kernel of a plan, compiling it first if no one has.
 
     Raises
     ------
@@ -50,8 +57,8 @@ def load_kernel(plan: Plan) -> Run:
             _write(path, source)
         if not any(path.parent.glob(f"__pycache__/{path.stem}.run-*.nbc")):
             _compile_in_child(path, plan)
-    run: Run = _import(path).run
-    return run
+    module = _import(path)
+    return Kernel(module.run, module.reindex)
 
 
 def _check_ours(folder: Path) -> None:
@@ -77,7 +84,9 @@ def _write(path: Path, source: str) -> None:
     temporary.replace(path)
 
 
+@cache
 def _import(path: Path) -> ModuleType:
+    """Load a kernel's machine code, once a process: the file's name is the digest of its text."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -88,9 +97,17 @@ def _import(path: Path) -> ModuleType:
 
 
 def _compile_in_child(path: Path, plan: Plan) -> None:
-    """Import the file elsewhere: its explicit signature compiles and caches it on import."""
+    """Import the file elsewhere: its explicit signature compiles and caches it on import.
+
+    Under its own name: the symbols of its machine code begin with it, and those of two kernels in
+    one process must differ.
+    """
+    program = "import sys; sys.path.insert(0, sys.argv[1]); __import__(sys.argv[2])"
     done = subprocess.run(  # noqa: S603 — our own interpreter on our own generated file
-        [sys.executable, str(path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, str(path.parent), path.stem],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or ["no message"]

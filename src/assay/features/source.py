@@ -33,25 +33,35 @@ def _value(value: str) -> str:
     return f"v_{value}" if value in KEY_FIELDS else f"np.int64(ev.{value})"
 
 
-def _slots(plan: Plan) -> Iterator[str]:
-    """Write the look-up of each entity's slot; an event that is not folded makes none."""
-    for entity in plan.entities:
-        e = entity.name
-        fresh = [f"{e}_heads[slot_{e}].key = ev.{e}", f"{e}_heads[slot_{e}].time = t"]
-        fresh += [f"{e}_heads[slot_{e}].{w} = -1" for w in ("first", "last")]
-        fresh += [f"{e}_heads[slot_{e}].tail{k} = -1" for k in range(len(entity.windows))]
-        fresh += [f"{e}_heads[slot_{e}].last{j} = -1" for j in range(len(entity.last_of))]
-        fresh += [f"{e}_heads[slot_{e}].at = -1"] if entity.located else []
-        yield from (
-            f"slot_{e}, v_{e} = -1, 0",
-            f"if ev.{e} != np.uint64(0):",
-            f"    slot_{e} = locate({e}_index, {e}_heads, ev.{e})",
-            f"    if slot_{e} < 0 and fold:",
-            f"        slot_{e} = create({e}_index, {e}_pool, ev.{e}, {e}_slots, scalars)",
-            f"        if slot_{e} >= 0:",
-            *indent(fresh, 3),
-            f"    v_{e} = slot_{e} + 1 if slot_{e} >= 0 else -1",
-        )
+def slot_lines(entity: EntityPlan) -> list[str]:
+    """Write the look-up of an entity's slot; an event that is not folded makes none."""
+    e = entity.name
+    fresh = [f"{e}_heads[slot_{e}].key = ev.{e}", f"{e}_heads[slot_{e}].time = t"]
+    fresh += [f"{e}_heads[slot_{e}].{w} = -1" for w in ("first", "last")]
+    fresh += [f"{e}_heads[slot_{e}].tail{k} = -1" for k in range(len(entity.windows))]
+    fresh += [f"{e}_heads[slot_{e}].last{j} = -1" for j in range(len(entity.last_of))]
+    fresh += [f"{e}_heads[slot_{e}].at = -1"] if entity.located else []
+    return [
+        f"slot_{e}, v_{e} = -1, 0",
+        f"if ev.{e} != np.uint64(0):",
+        f"    slot_{e} = locate({e}_index, {e}_heads, ev.{e})",
+        f"    if slot_{e} < 0 and fold:",
+        f"        slot_{e} = create({e}_index, {e}_pool, ev.{e}, {e}_slots, scalars)",
+        f"        if slot_{e} >= 0:",
+        *indent(fresh, 3),
+        f"    v_{e} = slot_{e} + 1 if slot_{e} >= 0 else -1",
+    ]
+
+
+TIME_LINES = [
+    "fold = (ev.flags & (LATE | FUTURE)) == 0",
+    "if fold and ev.event_time > scalars[0]:",
+    "    scalars[0] = ev.event_time",
+    "t = np.int64(ev.event_time)",
+    "if not fold:  # seen from the nearest time that windows still cover",
+    "    t = min(max(t, scalars[0] - lateness_ms), scalars[0])",
+]
+"""Whether an event is folded, and from when it looks back."""
 
 
 _INPUT_ABSENT = {"amount_ref": "< 0", "amount_minor": "< 0"}
@@ -102,14 +112,9 @@ def _run(plan: Plan, columns: dict[str, int]) -> list[str]:
     ]
     loop = [
         "ev = events[i]",
-        "fold = (ev.flags & (LATE | FUTURE)) == 0",
-        "if fold and ev.event_time > scalars[0]:",
-        "    scalars[0] = ev.event_time",
-        "t = np.int64(ev.event_time)",
-        "if not fold:  # seen from the nearest time that windows still cover",
-        "    t = min(max(t, scalars[0] - lateness_ms), scalars[0])",
+        *TIME_LINES,
         "x[:] = NAN",
-        *_slots(plan),
+        *(line for entity in plan.entities for line in slot_lines(entity)),
         *_inputs(plan, columns),
     ]
     for entity in plan.entities:
@@ -176,6 +181,8 @@ def write_source(plan: Plan) -> str:
     The function ``run(events, out, scalars, lateness_ms, …state)`` folds events of dtype
     `records.EVENT` in arrival order and writes float32 features of shape (n, f).
     ``scalars`` holds shard time, entities refused and events refused for lack of memory.
+    The function ``reindex(index, keys, pool, slots_per_shard)`` makes the key index of an entity
+    whose heads are there.
     """
     columns = {name: j for j, name in enumerate(plan.feature_set.names)}
     lines = [HEADER.rstrip("\n")]

@@ -14,24 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.errors import FeatureError
-from assay.features.plan import SHARDS, EntityPlan, Plan
+from assay.features.layout import Layout, used_pages
+from assay.features.plan import SHARDS, Plan
 
 _MAP_NORESERVE = 0x4000  # absent from the mmap module on some builds
-_POSITIONS_MAX = 2**31 - 1
 
 
-def _reserve(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return a zeroed array whose pages are taken at first touch."""
-    size = int(np.prod(shape)) * dtype.itemsize
+def _reserve(size: int) -> NDArray[np.uint8]:
+    """Return zeroed bytes whose pages are taken at first touch."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
     try:
-        memory = mmap.mmap(-1, max(size, 1), flags=flags)
+        return np.frombuffer(mmap.mmap(-1, size, flags=flags), np.uint8)
     except OSError as error:
         raise FeatureError(
             f"cannot reserve {size >> 20} MB of addresses for feature state ({error.strerror}); "
             "lower entities_max or entity_events_max, or set vm.overcommit_memory to 0 or 1"
         ) from None
-    return np.frombuffer(memory, dtype, count=int(np.prod(shape))).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,9 @@ class EntityState:
 
     Attributes
     ----------
+    layout : Layout
+    memory : ndarray of uint8
+        The region that heads, entries and links lie in.
     index : ndarray of uint64, shape (SHARDS, k)
         Open addressing from key hashes to slots: 32 bits of tag, 32 bits of slot + 1.
     heads, entries : structured arrays
@@ -50,13 +51,36 @@ class EntityState:
         Slots taken, blocks taken, head of the list of freed blocks (+1).
     """
 
+    layout: Layout
+    memory: NDArray[np.uint8]
     index: NDArray[np.uint64]
     heads: NDArray[np.void]
     entries: NDArray[np.void]
     links: NDArray[np.int32]
     pool: NDArray[np.int64]
-    slots_per_shard: int
-    blocks_per_shard: int
+
+    @classmethod
+    def reserve(cls, layout: Layout, pool: NDArray[np.int64]) -> EntityState:
+        """Return an empty state; the pool is zeros, and the state's own from here on."""
+        heads, entries, links, end = layout.offsets
+        memory = _reserve(end)
+        index = _reserve(SHARDS * layout.index_words * 8).view(np.uint64)
+        sizes = [SHARDS * stride for stride in layout.strides]
+        return cls(
+            layout=layout,
+            memory=memory,
+            index=index.reshape(SHARDS, layout.index_words),
+            heads=memory[heads : heads + sizes[0]].view(layout.heads),
+            entries=memory[entries : entries + sizes[1]].view(layout.entries),
+            links=memory[links : links + sizes[2]].view(np.int32).reshape(-1, 2),
+            pool=pool,
+        )
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """Return beginning and end of each range of the region's pages that is in use."""
+        begins, ends = used_pages(self.layout.starts, self.layout.units, self.pool[None])
+        pairs = zip(begins.tolist(), ends.tolist(), strict=True)
+        return [(begin, end) for begin, end in pairs if begin < end]
 
     def arguments(self) -> tuple[Any, ...]:
         """Return the arrays in the order of the kernel's parameters."""
@@ -66,28 +90,9 @@ class EntityState:
             self.entries,
             self.links,
             self.pool,
-            self.slots_per_shard,
-            self.blocks_per_shard,
+            self.layout.slots_per_shard,
+            self.layout.blocks_per_shard,
         )
-
-
-def _allocate(entity: EntityPlan, entities_max: int, events_max: int) -> EntityState:
-    slots = -(-entities_max * 9 // (8 * SHARDS))  # keys spread evenly; an eighth more is ample
-    # A shard may hold one busy merchant: it may take four times its share of the events.
-    blocks = max(-(-4 * events_max // (SHARDS * entity.block_rows)), slots)
-    blocks = min(blocks, _POSITIONS_MAX // (SHARDS * entity.block_rows))
-    if slots * SHARDS > _POSITIONS_MAX or blocks < 1:
-        raise FeatureError(f"entities_max is {entities_max}; accepted: at most 1,900,000,000")
-    index = 1 << (2 * slots - 1).bit_length()
-    return EntityState(
-        index=_reserve((SHARDS, index), np.dtype(np.uint64)),
-        heads=_reserve((SHARDS * slots,), entity.head_dtype()),
-        entries=_reserve((SHARDS * blocks * entity.block_rows,), entity.entry_dtype()),
-        links=_reserve((SHARDS * blocks, 2), np.dtype(np.int32)),
-        pool=_reserve((SHARDS, 3), np.dtype(np.int64)),
-        slots_per_shard=slots,
-        blocks_per_shard=blocks,
-    )
 
 
 class State:
@@ -105,8 +110,11 @@ class State:
 
     def __init__(self, plan: Plan, *, lateness_ms: int, entities_max: int, events_max: int) -> None:
         self.lateness_ms = lateness_ms
-        self.entities = {
-            entity.name: _allocate(entity, entities_max, events_max) for entity in plan.entities
+        self.entities_max, self.events_max = entities_max, events_max
+        self.pools = np.zeros((len(plan.entities), SHARDS, 3), np.int64)
+        self.entities: dict[str, EntityState] = {
+            entity.name: EntityState.reserve(Layout.of(entity, entities_max, events_max), pool)
+            for entity, pool in zip(plan.entities, self.pools, strict=True)
         }
         self.scalars = np.zeros(3, np.int64)
 
