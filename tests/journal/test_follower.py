@@ -208,3 +208,20 @@ def test_only_new_bytes_are_read(tmp_path: Path) -> None:
     assert [found for _, found in follower.read()] == [payload(99)]
     assert len(Follower(tmp_path, follower.position).read()) == 0
     log.close()
+
+
+def test_an_error_loses_nothing(tmp_path: Path) -> None:
+    """What a call had read before an error is given again: the position is where it was."""
+    log = write(tmp_path, 30, segment_bytes=300)
+    log.close()
+    third = tmp_path / "00000003.journal"
+    follower = Follower(tmp_path)
+    assert len(follower.read(1)) == 3
+    third.rename(tmp_path / "away")
+    before = follower.position
+    for _ in range(2):
+        with pytest.raises(JournalError, match=r"00000003.journal is missing"):
+            follower.read()
+        assert follower.position == before
+    (tmp_path / "away").rename(third)
+    assert len(follower.read()) == 87

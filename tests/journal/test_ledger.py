@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +11,14 @@ import pytest
 from msgspec.structs import replace
 
 from assay.clock import VirtualClock
+from assay.errors import StalledError
 from assay.journal.boot_record import BootRecord
+from assay.journal.entries import EntryHead
+from assay.journal.folder import Folder
 from assay.journal.ledger import Ledger
 from assay.journal.reader import read_journal
+from assay.journal.recovery import recalled_ids
+from assay.journal.sealer import seal, sealable
 from assay.journal.stretch import decode_stretches
 from assay.records import EVENT, Batch, LabelReport, ResolvedLabel
 
@@ -77,17 +85,17 @@ def test_decisions_are_found_again(tmp_path: Path, make_batch: Any) -> None:
     clock = VirtualClock(1_700_000_000_000)
     ledger, _ = open_ledger(tmp_path, clock)
     commit(ledger, make_batch, 4, clock.now_ms(), 1)
-    before = ledger.find("t-2", 2, 2, clock.now_ms())
+    before = ledger.find("t-2", 2, 2)
     boot = ledger.boot
     ledger.close()
     ledger, _ = open_ledger(tmp_path, clock)
-    after = ledger.find("t-2", 2, 2, clock.now_ms())
+    after = ledger.find("t-2", 2, 2)
     assert before is not None
     assert after is not None
     assert before[1] == after[1]
     assert after[0].boot == boot != ledger.boot
-    assert ledger.find("t-9", 9, 9, clock.now_ms()) is None
-    assert ledger.find("another id with this hash", 2, 2, clock.now_ms()) is None
+    assert ledger.find("t-9", 9, 9) is None
+    assert ledger.find("another id with this hash", 2, 2) is None
     ledger.close()
 
 
@@ -138,3 +146,231 @@ def test_labels_and_switches_keep_their_place(tmp_path: Path, make_batch: Any) -
     assert folded == [102, 103, 106, 107]
     assert ledger.boot == 109
     ledger.close()
+
+
+class Standby:
+    """Another disk that may be away."""
+
+    def __init__(self) -> None:
+        self.here = True
+
+    def send(self, position: int) -> None:
+        """Do nothing: what counts is whether it is there when it is waited for."""
+
+    def wait(self, _position: int) -> None:
+        """Stall while it is away."""
+        if not self.here:
+            raise StalledError("the standby is away")
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def with_standby(folder: Path, standby: Standby) -> Ledger:
+    ledger = Ledger(
+        folder,
+        VirtualClock(1_700_000_000_000),
+        segment_bytes=1 << 20,
+        ids_max=10_000,
+        horizon_ms=86_400_000,
+        mirror=lambda _stream, _epoch: standby,
+    )
+    ledger.recover(101, lambda _events: None, lambda _rows: None)
+    ledger.start(BOOT)
+    return ledger
+
+
+def wait_for(wanted: Any) -> None:
+    deadline = time.monotonic() + 5
+    while not wanted():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_stall_is_waited_out(tmp_path: Path, make_batch: Any) -> None:
+    """While the journal takes nothing a commit waits and says why; then it goes on by itself, and
+    what waited is there once.
+    """
+    standby = Standby()
+    ledger = with_standby(tmp_path, standby)
+    standby.here = False
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(commit, ledger, make_batch, 4, 1_700_000_000_000, 1)
+        wait_for(lambda: ledger.stalled)
+        assert ledger.unavailable() == ledger.stalled == "the standby is away"
+        assert not waiting.done()
+        standby.here = True
+        arrivals = waiting.result(5)
+    assert ledger.unavailable() is None
+    ledger.close()
+    _, folded = open_ledger(tmp_path, VirtualClock(1_700_000_000_000))
+    assert folded == arrivals
+
+
+def test_giving_up_ends_a_stall(tmp_path: Path, make_batch: Any) -> None:
+    """Who stops does not wait for room: the commit that waits fails, and a later one too."""
+    standby = Standby()
+    ledger = with_standby(tmp_path, standby)
+    standby.here = False
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(commit, ledger, make_batch, 4, 1_700_000_000_000, 1)
+        wait_for(lambda: ledger.stalled)
+        ledger.give_up()
+        with pytest.raises(StalledError):
+            waiting.result(5)
+    with pytest.raises(StalledError):
+        commit(ledger, make_batch, 1, 1_700_000_000_000, 9)
+    ledger.close()
+
+
+def test_the_reserve_is_kept(tmp_path: Path) -> None:
+    """With less free than the reserve nothing is admitted, before anything was tried."""
+    ledger, _ = open_ledger(tmp_path, VirtualClock(1_700_000_000_000))
+    ledger.close()
+    ledger = Ledger(
+        tmp_path,
+        VirtualClock(1_700_000_000_000),
+        segment_bytes=1 << 20,
+        ids_max=10_000,
+        horizon_ms=86_400_000,
+        reserve_bytes=1 << 60,
+        alarm_percent=1,
+    )
+    assert ledger.unavailable() == "the disk is full"
+    assert ledger.stalled is None
+    assert ledger.disk()["full"]
+    assert ledger.disk()["alarm"]
+    ledger.close()
+
+
+def test_a_clock_set_forward_forgets_no_ids(tmp_path: Path, make_batch: Any) -> None:
+    """When the wall clock jumps by a day, what was decided a moment ago is still a repeat."""
+    clock = VirtualClock(1_700_000_000_000)
+    ledger, _ = open_ledger(tmp_path, clock)
+    commit(ledger, make_batch, 4, clock.now_ms(), 1)
+    clock.advance(2 * 86_400_000)
+    commit(ledger, make_batch, 1, clock.now_ms(), 9)
+    assert ledger.find("t-2", 2, 2) is not None
+    assert ledger.counts() == {"ids_expired": 0, "ids_dropped": 0, "clock_steps": 1}
+    ledger.close()
+
+
+@pytest.mark.parametrize("sizes", [[1], [3, 200], [70, 1, 130], [1] * 40, [300, 64, 64]])
+@pytest.mark.parametrize("segment_bytes", [1 << 14, 1 << 20])
+def test_every_arrival_is_found(
+    tmp_path: Path, make_batch: Any, sizes: list[int], segment_bytes: int
+) -> None:
+    """Each record is found by its arrival as it is written, after a restart, and where other
+    processes sealed what it stands in; others are not.
+    """
+    clock = VirtualClock(1_700_000_000_000)
+
+    def opened() -> Ledger:
+        ledger = Ledger(
+            tmp_path, clock, segment_bytes=segment_bytes, ids_max=10_000, horizon_ms=86_400_000
+        )
+        ledger.recover(101, lambda _events: None, lambda _rows: None)
+        ledger.start(BOOT)
+        return ledger
+
+    def check(ledger: Ledger) -> None:
+        there = {EntryHead.decode(p).arrival: p for _, p in read_journal(tmp_path)}
+        assert sorted(there) == list(range(101, ledger.next_arrival))
+        for arrival in range(99, ledger.next_arrival + 2):
+            assert ledger.find_arrival(arrival) == there.get(arrival)
+
+    ledger = opened()
+    for i, n in enumerate(sizes):
+        commit(ledger, make_batch, n, clock.now_ms(), 1000 * i + 1)
+        ledger.commit([ledger.check(i, 5, clock.now_ms())])
+    check(ledger)
+    for number in sealable(Folder(tmp_path)):
+        seal(Folder(tmp_path), number, clock)
+    check(ledger)
+    ledger.close()
+    ledger = opened()
+    check(ledger)
+    assert ledger.versions(101) == BOOT
+    ledger.close()
+
+
+@dataclass
+class Taken:
+    """A snapshot's place."""
+
+    position: int
+    next_arrival: int
+    arrival_ms: int
+    rows: int
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("at", [0, 1, 5, 11])
+def test_recovery_from_a_mark(tmp_path: Path, make_batch: Any, at: int, *, sealed: bool) -> None:
+    """From a mark on, only what follows is folded; ids before it are known, from indexes or from
+    the records, and everything else is as after a full recovery.
+    """
+    clock = VirtualClock(1_700_000_000_000)
+    folder = Folder(tmp_path)
+    ledger = Ledger(tmp_path, clock, segment_bytes=1 << 12, ids_max=10_000, horizon_ms=86_400_000)
+    ledger.recover(101, lambda _events: None, lambda _rows: None)
+    ledger.start(BOOT)
+    marks, rows = [], 0
+    for i in range(12):
+        marks.append(Taken(ledger.position, ledger.next_arrival, ledger.last_arrival_ms, rows))
+        commit(ledger, make_batch, 7, clock.now_ms(), 100 * i + 1)
+        ledger.commit([ledger.check(i, 9, clock.now_ms())])
+        clock.advance(10)
+        rows += 7
+    expected = ledger.next_arrival, ledger.last_arrival_ms
+    ledger.close()
+    if sealed:
+        assert len([seal(folder, number, clock) for number in sealable(folder)]) > 3
+    ledger = Ledger(tmp_path, clock, segment_bytes=1 << 12, ids_max=10_000, horizon_ms=86_400_000)
+    folded: list[int] = []
+    recovered = ledger.recover(
+        101,
+        lambda events: folded.extend(events["arrival"].tolist()),
+        lambda _rows: None,
+        marks[at],
+    )
+    assert recovered == rows
+    assert len(folded) == rows - 7 * at
+    assert all(arrival >= marks[at].next_arrival for arrival in folded)
+    assert (ledger.next_arrival, ledger.last_arrival_ms) == expected
+    ledger.start(BOOT)
+    for i in range(12):
+        found = ledger.find(f"t-{100 * i + 3}", 100 * i + 3, 100 * i + 3)
+        assert found is not None
+        assert ledger.versions(found[0].boot) == BOOT
+        assert ledger.find_arrival(found[0].arrival) is not None
+    ledger.close()
+
+
+def test_only_what_may_be_asked_for_is_recalled(tmp_path: Path, make_batch: Any) -> None:
+    """Segments whose ids are all too old, or beyond the number that is kept, are not read."""
+    clock = VirtualClock(1_700_000_000_000)
+    ledger = Ledger(tmp_path, clock, segment_bytes=1 << 12, ids_max=10_000, horizon_ms=86_400_000)
+    ledger.recover(101, lambda _events: None, lambda _rows: None)
+    ledger.start(BOOT)
+    for i in range(12):
+        commit(ledger, make_batch, 7, clock.now_ms(), 100 * i + 1)
+        clock.advance(3_600_000)
+    newest_ms, position = ledger.last_arrival_ms, ledger.position
+    ledger.close()
+
+    def recalled(horizon_h: float, ids_max: int) -> list[int]:
+        parts = recalled_ids(
+            Folder(tmp_path),
+            position,
+            newest_ms=newest_ms,
+            horizon_ms=int(horizon_h * 3_600_000),
+            ids_max=ids_max,
+        )
+        return [int(hash_) for part in parts for hash_ in part.id_hashes]
+
+    everything = recalled(24, 1000)
+    assert everything == [100 * i + k for i in range(12) for k in range(1, 8)]
+    for few in (recalled(3.5, 1000), recalled(24, 20)):
+        assert 20 <= len(few) < 60
+        assert few == everything[-len(few) :]

@@ -3,12 +3,15 @@ from io import BytesIO
 
 import pytest
 
-from assay.errors import JournalError
+from assay.errors import DamageError, JournalError
+from assay.journal import segment as segment_module
 from assay.journal.frames import encode_group
 from assay.journal.segment import (
     SECTOR_BYTES,
     SEGMENT_HEAD_BYTES,
     SegmentHead,
+    group_start,
+    next_sound_group,
     read_records,
     sound_end,
 )
@@ -125,3 +128,49 @@ def test_unsynced_groups_in_any_order() -> None:
     whole = data + first + second
     hole = whole[: 2 * SECTOR_BYTES] + bytes(SECTOR_BYTES) + whole[3 * SECTOR_BYTES :]
     assert check(hole) == len(data)
+
+
+def test_next_sound_group() -> None:
+    """Whatever byte is damaged, reading can go on with the first group wholly behind it."""
+    data, _ = segment(*THREE, [payload(9)])
+    begins = [len(segment(*[*THREE, [payload(9)]][:i])[0]) for i in range(5)]
+    for at in range(SEGMENT_HEAD_BYTES, len(data)):
+        bad = bytearray(data)
+        bad[at] ^= 16
+        with pytest.raises(DamageError) as caught:
+            list(read_records(BytesIO(bytes(bad)), NAME, len(bad)))
+        assert (caught.value.file, caught.value.offset <= at) == (NAME, True)
+        found = next_sound_group(BytesIO(bytes(bad)), caught.value.offset, len(bad))
+        behind = [begin for begin in begins[:-1] if begin > at]
+        assert found == (behind[0] if behind else None), at
+
+
+def test_next_sound_group_at_every_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group is found wherever it lies in what is read at once, also across two pieces."""
+    monkeypatch.setattr(segment_module, "_SEARCH_BYTES", 200)
+    group, _ = encode_group([payload(1)], 0)
+    for at in range(1, 500):
+        data = (b"\x14\0\0\0" * 125)[:at] + group + b"\x14\0\0"
+        assert next_sound_group(BytesIO(data), 0, len(data)) == at
+        assert next_sound_group(BytesIO(data), at, len(data)) is None
+        assert next_sound_group(BytesIO(data), 0, len(data) - 4) is None
+
+
+def test_a_group_from_elsewhere_is_not_sound() -> None:
+    """A group that says more had been synced than lies before it was not written there."""
+    group, _ = encode_group([payload(1)], 500)
+    assert next_sound_group(BytesIO(b"x" * 499 + group), 0, 499 + len(group)) is None
+    assert next_sound_group(BytesIO(b"x" * 500 + group), 0, 500 + len(group)) == 500
+
+
+def test_group_start_behind_damage() -> None:
+    """The group of a record is found although a head before it is damaged; else that is named."""
+    data, starts = segment(*THREE)
+    third = len(segment(*THREE[:2])[0])
+    bad = bytearray(data)
+    bad[SEGMENT_HEAD_BYTES + 9] ^= 1
+    assert group_start(BytesIO(bytes(bad)), NAME, starts[-1], len(bad)) == third
+    bad[third + 9] ^= 1
+    with pytest.raises(DamageError) as caught:
+        group_start(BytesIO(bytes(bad)), NAME, starts[-1], len(bad))
+    assert caught.value.offset == third

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from assay.errors import JournalError
 from assay.journal.boot_record import BootRecord
+from assay.journal.check_record import encode_check
 from assay.journal.decision_record import decode_decision, encode_decisions
 from assay.journal.entries import EntryHead
 from assay.journal.label_record import encode_label, encode_report
 from assay.journal.stretch import decode_stretches
-from assay.records import EVENT, Batch, LabelReport, ResolvedLabel
+from assay.records import EVENT, Batch, Check, LabelReport, ResolvedLabel
 
 Maker = Callable[..., tuple[Batch, list[bytes]]]
 
@@ -38,7 +39,7 @@ REPORT = LabelReport(0, 5, "t-1", True, 4, "bank")
 LABEL = ResolvedLabel(0, 5, 1, True, 4, np.zeros(1, EVENT))
 KINDS = st.lists(
     st.sampled_from([0, 3, 3, 3, 7]).map(lambda f: ("decision", f))
-    | st.sampled_from(["start", "promote", "report", "label"]).map(lambda kind: (kind, 0)),
+    | st.sampled_from(["start", "promote", "report", "label", "check"]).map(lambda kind: (kind, 0)),
     max_size=30,
 )
 
@@ -54,6 +55,8 @@ def records(make_batch: Maker, kinds: list[tuple[str, int]]) -> list[tuple[int, 
             (payload,), _ = encode_decisions(batch, canonicals, digest, boot=9, salts=salt)
         elif kind == "report":
             payload = encode_report(replace(REPORT, arrival=arrival), bytes(16))
+        elif kind == "check":
+            payload = encode_check(Check(arrival, 5, arrival + 7, 2**64 - arrival))
         elif kind == "label":
             payload = encode_label(replace(LABEL, arrival=arrival), bytes(16))
         else:
@@ -70,11 +73,17 @@ def test_nothing_is_lost_or_turned(make_batch: Maker, kinds: list[tuple[str, int
     """
     journal = records(make_batch, kinds)
     stretches = decode_stretches(journal, 10 * len(journal) + 10)
-    found: dict[str, list[int]] = {"decision": [], "report": [], "label": [], "switch": []}
+    found: dict[str, list[int]] = {
+        "decision": [],
+        "report": [],
+        "label": [],
+        "switch": [],
+        "check": [],
+    }
     before = 10
     for stretch in stretches:
         arrivals = stretch.batch.events["arrival"].tolist()
-        inputs = [*stretch.switches, *stretch.reports, *stretch.labels]
+        inputs = [*stretch.switches, *stretch.reports, *stretch.labels, *stretch.checks]
         everything = [*arrivals, *(record.arrival for record in inputs)]
         assert before <= 10 * min(everything)
         assert 10 * max(everything) < stretch.position
@@ -84,6 +93,9 @@ def test_nothing_is_lost_or_turned(make_batch: Maker, kinds: list[tuple[str, int
         found["switch"] += [record.arrival for record in stretch.switches]
         found["report"] += [record.arrival for record in stretch.reports]
         found["label"] += [record.arrival for record in stretch.labels]
+        found["check"] += [record.arrival for record in stretch.checks]
+        for check in stretch.checks:
+            assert (check.piece, check.digest) == (check.arrival + 7, 2**64 - check.arrival)
         for row, position in enumerate(stretch.positions.tolist()):
             check_row(stretch, row, journal[position // 10 - 1][1])
     assert not stretches or before == 10 * len(journal) + 10

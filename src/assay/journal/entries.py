@@ -16,12 +16,13 @@ from assay.journal.frames import PAYLOAD_VERSION
 
 
 class EntryKind(IntEnum):
-    """What a payload holds. 0 is the head of a group; 5 to 15 are kept for other inputs."""
+    """What a payload holds. 0 is the head of a group; 6 to 15 are kept for other inputs."""
 
     boot = 1
     decision = 2
     label_report = 3
     label = 4
+    check = 5
 
 
 class EntryHead(NamedTuple):

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from assay import durable
 from assay.clock import Clock
-from assay.errors import JournalError
+from assay.errors import JournalError, StalledError
 from assay.journal.entries import first_arrival
 from assay.journal.folder import Folder
-from assay.journal.frames import (
-    FRAME,
-    FRAME_BYTES,
-    PAYLOAD_BYTES_MAX,
-    PAYLOAD_BYTES_MIN,
-    checksum,
-    encode_group,
-)
-from assay.journal.segment import SEGMENT_HEAD_BYTES, SegmentHead, read_records, sound_end
+from assay.journal.frames import encode_group
+from assay.journal.segment import SEGMENT_HEAD_BYTES, SegmentHead
+from assay.journal.segments import OFFSET_BITS, Segments
 from assay.journal.writer_lock import WriterLock
 
-OFFSET_BITS: Final = 40
-"""A position is ``segment number << 40 | offset``."""
+__all__ = ["OFFSET_BITS", "Log", "Mirror"]
 
-_OFFSET_MASK: Final = (1 << OFFSET_BITS) - 1
-_READ_AHEAD_BYTES: Final = 1 << 20
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _CAUSES: Final = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -41,12 +34,39 @@ def _cause(error: OSError) -> str:
     return _CAUSES.get(error.errno or 0) or os.strerror(error.errno or 0)
 
 
+class Mirror(Protocol):
+    """Has the journal on another machine's disk before anything is acknowledged."""
+
+    def send(self, position: int) -> None:
+        """Begin to send what is written before a position; never raises, never waits."""
+        ...
+
+    def wait(self, position: int) -> None:
+        """Return when the other disk has all before a position.
+
+        Raises
+        ------
+        StalledError
+            If it does not now; it may be asked again.
+        JournalError
+            If this writer was taken over.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the connection."""
+        ...
+
+
 class Log:
     """An append-only stream of payloads in segment files.
 
     One thread appends and syncs; any thread reads.
-    A failed write or sync is never tried again, because after it nobody knows what the disk
-    holds: the log stops, every later append and sync fails, and the process must restart.
+    While the disk is full, `append` raises `StalledError` and leaves nothing behind: it may be
+    tried again.
+    A sync that fails, and any other failed write, is never tried again, because after it nobody
+    knows what the disk holds: the log stops, every later append and sync fails, and the process
+    must restart.
 
     Attributes
     ----------
@@ -56,15 +76,24 @@ class Log:
         Where it was cut; 0 if it was not.
     """
 
-    def __init__(self, folder: Folder, lock: WriterLock, clock: Clock, segment_bytes: int) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        lock: WriterLock,
+        clock: Clock,
+        segment_bytes: int,
+        reserve_bytes: int,
+        segments: Segments,
+    ) -> None:
         self._folder, self._lock, self._clock = folder, lock, clock
-        self._segment_bytes = segment_bytes
+        self._segment_bytes, self._reserve_bytes = segment_bytes, reserve_bytes
+        self._segments = segments
+        self._mirror: Mirror | None = None
         self._failure = ""
         self._fd = -1
-        self.cut_bytes = self.cut_position = 0
-        self._sizes = self._check_segments()
-        self._number = max(self._sizes, default=0)
-        self._end = self._synced = self._sizes.get(self._number, 0)
+        self._number = segments.newest
+        self._end = self._synced = segments.size(segments.newest)
+        self.cut_bytes, self.cut_position = segments.cut_bytes, segments.cut_position
 
     @classmethod
     def open(
@@ -74,6 +103,9 @@ class Log:
         *,
         segment_bytes: int = 256 << 20,
         stream: bytes | None = None,
+        reserve_bytes: int = 0,
+        checked_position: int = 0,
+        mirror: Callable[[bytes, int], Mirror] | None = None,
     ) -> Self:
         """Take the writer's lock, check what is there, and cut off an unfinished write.
 
@@ -87,24 +119,38 @@ class Log:
             Size beyond which a new segment is begun.
         stream : bytes, optional
             16 bytes that name a new stream; random by default.
+        reserve_bytes : int
+            Free space below which nothing is appended.
+        checked_position : int
+            What lies before is not checked, and no damage there stops the opening. A position
+            that the journal does not reach counts as 0.
+        mirror : callable, optional
+            Given the stream and this writer's epoch, returns what every sync waits for too.
 
         Raises
         ------
+        DamageError
+            If a head or the last segment is damaged.
+        StalledError
+            If the disk is too full to take over; it may be tried again.
         JournalError
-            If another writer lives, a segment is missing, a head or the last segment is
-            damaged, or the disk refuses.
+            If another writer lives, a segment is missing, or the disk refuses.
         """
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_folder(directory)
             folder = Folder(directory)
             lock = WriterLock(folder, stream)
             try:
-                return cls(folder, lock, clock, segment_bytes)
+                segments = Segments(folder, lock.stream, lock.epoch, checked_position)
+                log = cls(folder, lock, clock, segment_bytes, reserve_bytes, segments)
+                log._mirror = mirror(log.stream, log.epoch) if mirror else None
             except BaseException:
                 lock.release()
                 raise
         except OSError as error:
-            raise JournalError(f"{directory}: cannot be opened: {_cause(error)}") from error
+            kind = StalledError if error.errno in _FULL else JournalError
+            raise kind(f"{directory}: cannot be opened: {_cause(error)}") from error
+        return log
 
     @property
     def stream(self) -> bytes:
@@ -121,50 +167,25 @@ class Log:
         """Where the next group will begin, if the segment has room for it."""
         return self._number << OFFSET_BITS | self._end
 
-    # --- opening ------------------------------------------------------------------------------
+    # --- room ---------------------------------------------------------------------------------
 
-    def _check_segments(self) -> dict[int, int]:
-        """Check every head, cut the last segment's unfinished end, and return all sizes."""
-        sizes: dict[int, int] = {}
-        numbers = self._folder.numbers()
-        epoch = 0
-        for number in numbers:
-            path = self._folder.segment(number)
-            with path.open("rb") as file:
-                head = SegmentHead.decode(file.read(SEGMENT_HEAD_BYTES), path.name)
-            self._check_head(head, path.name, epoch, sizes.get(number - 1))
-            epoch = head.epoch
-            sizes[number] = path.stat().st_size
-        if numbers:
-            sizes[numbers[-1]] = self._cut(numbers[-1], sizes[numbers[-1]])
-        return sizes
+    def free(self) -> tuple[int, int]:
+        """Return the free and all bytes of the journal's disk, free for this user.
 
-    def _check_head(
-        self, head: SegmentHead, name: str, epoch: int, previous_bytes: int | None
-    ) -> None:
-        if head.stream != self.stream:
-            raise JournalError(f"{name}: belongs to another stream, {head.stream.hex()}")
-        if not epoch <= head.epoch < self.epoch:
-            raise JournalError(
-                f"{name}: has epoch {head.epoch}; accepted: {epoch} to {self.epoch - 1}"
-            )
-        if previous_bytes not in (None, head.previous_bytes):
-            raise JournalError(
-                f"{name}: the segment before it has {previous_bytes} bytes and had "
-                f"{head.previous_bytes}; restore it from a copy"
-            )
+        Raises
+        ------
+        JournalError
+            If the disk does not say.
+        """
+        try:
+            disk = os.statvfs(self._folder.path)
+        except OSError as error:
+            raise JournalError(f"{self._folder.path}: {_cause(error)}") from error
+        return disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
 
-    def _cut(self, number: int, size: int) -> int:
-        path = self._folder.segment(number)
-        with path.open("r+b", buffering=_READ_AHEAD_BYTES) as file:
-            # After a failed sync the cache may hold what the disk does not: read the disk.
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            end = sound_end(file, path.name, size)
-            if end < size:
-                self.cut_bytes, self.cut_position = size - end, number << OFFSET_BITS | end
-                file.truncate(end)
-            os.fsync(file.fileno())
-        return end
+    def room(self) -> bool:
+        """Tell whether there is more free space than is kept in reserve."""
+        return self.free()[0] >= self._reserve_bytes
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -183,10 +204,17 @@ class Log:
 
         Raises
         ------
+        StalledError
+            If the disk is full. Nothing was written; it may be tried again.
         JournalError
             If the log has stopped, was taken over, or the write fails, which stops it.
         """
         self._check_writable()
+        if self._reserve_bytes and not self.room():
+            raise StalledError(
+                f"{self._folder.path}: {_CAUSES[errno.ENOSPC]}: {self.free()[0]} bytes are free "
+                f"and {self._reserve_bytes} are kept in reserve; free some, and it goes on"
+            )
         if self._fd < 0 or self._end >= self._segment_bytes:
             self._rotate(first_arrival(payloads[0]))
         data, offsets = encode_group(payloads, self._synced)
@@ -199,31 +227,40 @@ class Log:
 
         Raises
         ------
+        StalledError
+            If the mirror does not have it. It may be tried again.
         JournalError
             If the log has stopped, was taken over meanwhile, or the sync fails, which stops it.
         """
         self._check_writable()
-        end = self._end
+        end, position = self._end, self.position
+        if self._mirror:
+            self._mirror.send(position)
         if self._fd >= 0:
             try:
                 os.fdatasync(self._fd)
             except OSError as error:
                 raise self._stop(f"sync of {self._name} failed", error) from error
-            self._check_writable()
         self._synced = end
+        if self._mirror:
+            self._wait(self._mirror, position)
+        self._check_writable()
 
     def close(self) -> None:
         """Leave a mark that all was synced, and let another writer in."""
         try:
             if self._fd >= 0 and not self._failure:
-                self.sync()
-                self._write(encode_group([], self._synced)[0])
-                self.sync()
+                with suppress(StalledError):  # then without the mark
+                    self.sync()
+                    self._write(encode_group([], self._synced)[0])
+                    self.sync()
         finally:
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
             self._failure = self._failure or "it was closed"
+            if self._mirror:
+                self._mirror.close()
             self._lock.release()
 
     @property
@@ -241,6 +278,15 @@ class Log:
         except OSError as error:
             raise self._stop("reading the epoch failed", error) from error
 
+    def _wait(self, mirror: Mirror, position: int) -> None:
+        try:
+            mirror.wait(position)
+        except StalledError:
+            raise
+        except JournalError as error:
+            self._failure = str(error)
+            raise
+
     def _stop(self, what: str, error: OSError) -> JournalError:
         where = f"({self._folder.path}); restart when that is mended"
         self._failure = f"{what}: {_cause(error)} {where}"
@@ -254,9 +300,21 @@ class Log:
         except OSError as error:
             done = len(data) - len(view)
             what = f"{self._name}: {done} of {len(data)} bytes written at offset {self._end}"
-            raise self._stop(what, error) from error
+            if error.errno not in _FULL:
+                raise self._stop(what, error) from error
+            self._cut_back()
+            raise StalledError(f"{what}: {_cause(error)}; free some, and it goes on") from error
         self._end += len(data)
-        self._sizes[self._number] = self._end
+        self._segments.grow(self._number, self._end)
+
+    def _cut_back(self) -> None:
+        try:
+            os.ftruncate(self._fd, self._end)
+            # Else a crash might mix the end of this write with the one that is tried instead.
+            os.fsync(self._fd)
+        except OSError as error:
+            what = f"{self._name}: cutting it back to {self._end} bytes failed"
+            raise self._stop(what, error) from error
 
     def _rotate(self, arrival: int) -> None:
         try:
@@ -272,10 +330,18 @@ class Log:
     def _create(self, number: int, arrival: int) -> None:
         head = SegmentHead(self.stream, self.epoch, arrival, self._clock.now_ms(), self._end)
         path = self._folder.segment(number)
-        durable.replace(path, head.encode())
+        try:
+            durable.replace(path, head.encode())
+        except OSError as error:
+            if error.errno not in _FULL or path.exists():
+                raise
+            raise StalledError(
+                f"{path.name}: {_cause(error)}; free some, and it goes on"
+            ) from error
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+        self._end = self._synced = SEGMENT_HEAD_BYTES
         self._number = number
-        self._end = self._synced = self._sizes[number] = SEGMENT_HEAD_BYTES
+        self._segments.grow(number, self._end)
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -284,24 +350,12 @@ class Log:
 
         Raises
         ------
+        DamageError
+            If it is damaged.
         JournalError
-            If there is no such record, or it is damaged.
+            If there is no such record, or retention has removed it.
         """
-        number, offset = position >> OFFSET_BITS, position & _OFFSET_MASK
-        path = self._folder.segment(number)
-        if offset + FRAME_BYTES > self._sizes.get(number, 0):
-            raise JournalError(f"{path.name}: has no record at offset {offset}")
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            head = os.pread(fd, FRAME_BYTES, offset)
-            length, crc = FRAME.unpack(head)
-            if PAYLOAD_BYTES_MIN <= length <= PAYLOAD_BYTES_MAX:
-                payload = os.pread(fd, length, offset + FRAME_BYTES)
-                if len(payload) == length and checksum(head[:4], payload) == crc:
-                    return payload
-        finally:
-            os.close(fd)
-        raise JournalError(f"{path.name}: damaged at offset {offset}, or no record begins there")
+        return self._segments.read(position)
 
     def scan(self, from_position: int = 0) -> Iterator[tuple[int, bytes]]:
         """Yield (position, payload) of every record from a position on, in order.
@@ -310,16 +364,16 @@ class Log:
 
         Raises
         ------
+        DamageError
+            At the first damage.
         JournalError
-            At the first damage; it names the file and the offset.
+            If retention removes a segment before it is read.
         """
-        first, from_offset = from_position >> OFFSET_BITS, from_position & _OFFSET_MASK
-        for number, end in sorted(self._sizes.items()):
-            if number < first:
-                continue
-            base = number << OFFSET_BITS
-            path = self._folder.segment(number)
-            with path.open("rb", buffering=_READ_AHEAD_BYTES) as file:
-                after = from_offset if number == first else 0
-                for offset, payload in read_records(file, path.name, end, after):
-                    yield base | offset, payload
+        return self._segments.scan(from_position)
+
+
+def _make_folder(directory: Path) -> None:
+    if not directory.is_dir():
+        _make_folder(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        durable.sync_folder(directory.parent)

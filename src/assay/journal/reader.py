@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from assay.journal.boot_record import BootRecord
-from assay.journal.entries import EntryHead, EntryKind
+from assay.journal.entries import EntryKind
 from assay.journal.folder import Folder
-from assay.journal.log import OFFSET_BITS
-from assay.journal.segment import SEGMENT_HEAD_BYTES, SegmentHead, read_records, sound_end
+from assay.journal.follower import Follower
+from assay.journal.frames import PAYLOAD_VERSION
+from assay.journal.index_files import boot_before
+from assay.journal.segment import SEGMENT_HEAD_BYTES
+from assay.journal.segments import OFFSET_BITS
+
+_BOOT: Final = bytes((PAYLOAD_VERSION, EntryKind.boot))
 
 
 def read_journal(directory: Path) -> Iterator[tuple[int, bytes]]:
@@ -19,48 +25,31 @@ def read_journal(directory: Path) -> Iterator[tuple[int, bytes]]:
 
     Raises
     ------
-    JournalError
-        At the first damage; it names the file and the offset.
+    DamageError
+        At the first damage.
     """
-    folder = Folder(directory)
-    numbers = _numbers(folder)
-    for number in numbers:
-        for offset, payload in _segment(folder, number, last=number == numbers[-1]):
-            yield number << OFFSET_BITS | offset, payload
+    follower = Follower(directory)
+    while records := follower.read():
+        yield from records
 
 
 def last_boot(directory: Path) -> BootRecord | None:
     """Return the versions that were in force last; None if the journal is empty.
 
-    Only the newest segments are read: every start of a scorer begins one with its boot record.
+    Only the last segment is read through; of the sealed ones the index tells.
 
     Raises
     ------
-    JournalError
-        At the first damage; it names the file and the offset.
+    DamageError
+        If the last segment is damaged.
     """
     folder = Folder(directory)
-    numbers = _numbers(folder)
-    for number in reversed(numbers):
-        boots = [
-            payload
-            for _, payload in _segment(folder, number, last=number == numbers[-1])
-            if EntryHead.decode(payload).kind == EntryKind.boot
-        ]
-        if boots:
-            return BootRecord.decode(boots[-1])
-    return None
-
-
-def _numbers(folder: Folder) -> list[int]:
-    return folder.numbers() if folder.path.is_dir() else []
-
-
-def _segment(folder: Folder, number: int, *, last: bool) -> Iterator[tuple[int, bytes]]:
-    path = folder.segment(number)
-    end = path.stat().st_size
-    with path.open("rb") as file:
-        SegmentHead.decode(file.read(SEGMENT_HEAD_BYTES), path.name)
-        if last:
-            end = sound_end(file, path.name, end)
-        yield from read_records(file, path.name, end)
+    numbers = folder.numbers()
+    if not numbers:
+        return None
+    follower = Follower(directory, numbers[-1] << OFFSET_BITS | SEGMENT_HEAD_BYTES)
+    boots = []
+    while records := follower.read():
+        boots += [payload for _, payload in records if payload[:2] == _BOOT]
+    boots = boots or [payload for _, payload in boot_before(folder, numbers[-1])]
+    return BootRecord.decode(boots[-1]) if boots else None

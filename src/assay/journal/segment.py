@@ -24,7 +24,7 @@ from typing import BinaryIO, Final, Self
 
 from google_crc32c import value
 
-from assay.errors import JournalError
+from assay.errors import DamageError, JournalError
 from assay.journal.frames import (
     GROUP_HEAD_BYTES,
     GROUP_LENGTH,
@@ -42,7 +42,8 @@ SECTOR_BYTES: Final = 512
 
 _MAGIC: Final = b"ASSAYJNL"
 _HEAD: Final = Struct("<8sII16sQQqQ")
-_GROUP_PATTERN: Final = re.compile(re.escape(GROUP_LENGTH) + rb".{4}\x01\x00", re.DOTALL)
+_GROUP_PATTERN: Final = re.compile(re.escape(GROUP_LENGTH) + rb"(?=.{4}\x01\x00)", re.DOTALL)
+_SEARCH_BYTES: Final = 1 << 20
 
 SEGMENT_HEAD_BYTES: Final = _HEAD.size
 
@@ -90,18 +91,20 @@ class SegmentHead:
 
         Raises
         ------
+        DamageError
+            If it is damaged.
         JournalError
-            If it is damaged, or of a format that this build does not read.
+            If it is of a format that this build does not read.
         """
         if len(data) < SEGMENT_HEAD_BYTES or data[:8] != _MAGIC:
-            raise JournalError(f"{name}: damaged at offset 0: it does not begin like a segment")
+            raise DamageError(name, 0, "it does not begin like a segment")
         _magic, version, crc, *fields = _HEAD.unpack_from(data)
         if version != FORMAT:
             raise JournalError(
                 f"{name}: its head, at offset 0, names format {version}; accepted: {FORMAT}"
             )
         if crc != _head_crc(data):
-            raise JournalError(f"{name}: damaged at offset 0: the head's checksum is wrong")
+            raise DamageError(name, 0, "the head's checksum is wrong")
         return cls(*fields)
 
 
@@ -154,17 +157,19 @@ def _body(body: bytes, head: GroupHead, group: int) -> list[tuple[int, bytes]]:
 
 
 def read_records(
-    file: BinaryIO, name: str, end: int, from_offset: int = 0
+    file: BinaryIO, name: str, end: int, from_offset: int = 0, start: int = SEGMENT_HEAD_BYTES
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, payload) of every record of a segment up to `end`, in order.
+    """Yield (offset, payload) of every record of a segment from an offset to `end`, in order.
+
+    Looking begins at `start`, where a group does.
 
     Raises
     ------
-    JournalError
-        At the first damage; it names the file and the offset.
+    DamageError
+        At the first damage.
     """
     try:
-        for _stop, records in _groups(file, end, from_offset):
+        for _stop, records in _groups(file, end, from_offset, start):
             if records and records[0][0] < from_offset:
                 yield from (record for record in records if record[0] >= from_offset)
             else:
@@ -182,8 +187,8 @@ def read_groups(
 
     Raises
     ------
-    JournalError
-        At the first damage; it names the file and the offset.
+    DamageError
+        At the first damage.
     """
     try:
         yield from _groups(file, end, start, start)
@@ -198,8 +203,8 @@ def group_start(file: BinaryIO, name: str, offset: int, end: int) -> int:
 
     Raises
     ------
-    JournalError
-        If what lies before the offset is damaged; it names the file and the offset.
+    DamageError
+        If what lies before the offset is damaged, and no sound group up to the offset follows.
     """
     file.seek(offset)
     # No record is as short as a group's head, so the two cannot be taken for each other.
@@ -209,25 +214,27 @@ def group_start(file: BinaryIO, name: str, offset: int, end: int) -> int:
     while at < offset:
         file.seek(at)
         head = decode_group_head(file.read(GROUP_HEAD_BYTES))
-        if head is None:
+        stop = at + GROUP_HEAD_BYTES + head.body_bytes if head else next_sound_group(file, at, end)
+        if stop is None or (head is None and stop > offset):
             raise _damage(name, _UnsoundError(at, at, "a group's head is not sound"))
-        stop = at + GROUP_HEAD_BYTES + head.body_bytes
         if stop > offset:
             return at
         at = stop
     return at
 
 
-def sound_end(file: BinaryIO, name: str, end: int) -> int:
+def sound_end(file: BinaryIO, name: str, end: int, start: int = SEGMENT_HEAD_BYTES) -> int:
     """Return where the sound part of the last segment ends: what follows is an unfinished write.
+
+    Looking begins at `start`, where a group does.
 
     Raises
     ------
-    JournalError
-        If what follows is not an unfinished write but damage; it names the file and the offset.
+    DamageError
+        If what follows is not an unfinished write but damage.
     """
     try:
-        for _ in _groups(file, end, 0):
+        for _ in _groups(file, end, 0, start):
             pass
     except _UnsoundError as bad:
         file.seek(bad.group)
@@ -237,10 +244,50 @@ def sound_end(file: BinaryIO, name: str, end: int) -> int:
     return end
 
 
-def _damage(name: str, bad: _UnsoundError) -> JournalError:
-    return JournalError(
-        f"{name}: damaged at offset {bad.offset}: {bad.what}; restore it from a copy"
-    )
+def next_sound_group(file: BinaryIO, after: int, end: int) -> int | None:
+    """Return where the first sound group begins that begins after an offset; None if none does.
+
+    Sound is a group whose head and whole body are, so that reading can go on behind damage.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        A segment; offsets are raw ones.
+    after : int
+        Where damage was found.
+    end : int
+        Where the segment ends.
+
+    Raises
+    ------
+    DamageError
+        If a block of a sealed segment cannot be read.
+    """
+    at = after + 1
+    while end - at >= GROUP_HEAD_BYTES:
+        file.seek(at)
+        data = file.read(min(_SEARCH_BYTES, end - at))
+        for match in _GROUP_PATTERN.finditer(data):
+            if _is_sound_group(file, at + match.start(), end):
+                return at + match.start()
+        at += max(1, len(data) - GROUP_HEAD_BYTES + 1)
+    return None
+
+
+def _is_sound_group(file: BinaryIO, at: int, end: int) -> bool:
+    file.seek(at)
+    head = decode_group_head(file.read(GROUP_HEAD_BYTES))
+    if head is None or head.synced_bytes > at or at + GROUP_HEAD_BYTES + head.body_bytes > end:
+        return False
+    try:
+        _body(file.read(head.body_bytes), head, at)
+    except _UnsoundError:
+        return False
+    return True
+
+
+def _damage(name: str, bad: _UnsoundError) -> DamageError:
+    return DamageError(name, bad.offset, bad.what)
 
 
 def _is_unfinished(rest: bytes, at: int) -> bool:

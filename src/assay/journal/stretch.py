@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from assay.errors import JournalError
 from assay.journal.boot_record import BootRecord
+from assay.journal.check_record import decode_check
 from assay.journal.decision_record import (
     COUNT_AT,
     EVENT_END,
@@ -21,13 +22,13 @@ from assay.journal.decision_record import (
 from assay.journal.entries import EntryHead, EntryKind
 from assay.journal.frames import PAYLOAD_VERSION
 from assay.journal.label_record import decode_label, decode_report
-from assay.records import Batch, LabelReport, ResolvedLabel, Stretch, Switch, empty_events
+from assay.records import Batch, Check, LabelReport, ResolvedLabel, Stretch, Switch, empty_events
 
 _DECISION: Final = bytes((PAYLOAD_VERSION, EntryKind.decision))
 _START: Final = "start"
 _ids: Final = msgspec.json.Decoder(list[WithId])
 
-_Input = Switch | LabelReport | ResolvedLabel
+_Input = Switch | LabelReport | ResolvedLabel | Check
 
 
 def decode_stretches(records: list[tuple[int, bytes]], position_after: int) -> list[Stretch]:
@@ -81,6 +82,8 @@ def _decode_input(payload: bytes) -> _Input:
         return decode_report(payload)
     if head.kind == EntryKind.label:
         return decode_label(payload)
+    if head.kind == EntryKind.check:
+        return decode_check(payload)
     if head.kind == EntryKind.boot:
         boot = BootRecord.decode(payload)
         return Switch(
@@ -101,10 +104,11 @@ def _stretch(run: list[tuple[int, bytes]], inputs: list[_Input], position: int) 
     switches = [found for found in inputs if isinstance(found, Switch)]
     reports = [found for found in inputs if isinstance(found, LabelReport)]
     labels = [found for found in inputs if isinstance(found, ResolvedLabel)]
+    checks = [found for found in inputs if isinstance(found, Check)]
     if not run:
         none = Batch(empty_events(0), np.empty((0, 0), np.float32))
         boots, positions = np.empty(0, np.uint64), np.empty(0, np.int64)
-        return Stretch(position, none, boots, positions, [], [], switches, reports, labels)
+        return Stretch(position, none, boots, positions, [], [], switches, reports, labels, checks)
     batch, boots, canonicals = _columns([payload for _, payload in run])
     return Stretch(
         position,
@@ -116,6 +120,7 @@ def _stretch(run: list[tuple[int, bytes]], inputs: list[_Input], position: int) 
         switches,
         reports,
         labels,
+        checks,
     )
 
 
