@@ -12,7 +12,7 @@ from assay import durable
 from assay.clock import SystemClock
 from assay.workspace import Workspace
 
-Name = Literal["scorer", "worker", "console"]
+Name = Literal["scorer", "worker", "console", "standby"]
 
 NAMES: Final[tuple[Name, ...]] = ("scorer", "worker", "console")
 
