@@ -319,3 +319,61 @@ def test_idle_connections_do_not_block(scorer: ScorerProcess, trained: Scenario)
         return status
 
     assert asyncio.run(idle()) == 200
+
+
+def look_up(scorer: ScorerProcess, key: str | None, decision_id: str) -> tuple[int, Any]:
+    status, _, content = ask(scorer, b"", key, f"/v1/decisions/{decision_id}", "GET")
+    return status, json.loads(content)
+
+
+def test_a_decision_is_told_again(scorer: ScorerProcess, trained: Scenario) -> None:
+    """Everything journalled of a decision is told by its id, the answer byte for byte."""
+    body = json.dumps(transaction("told", merchant_name="corner shop")).encode()
+    _, _, answered = ask(scorer, body, trained.api_key)
+    decision = json.loads(answered)
+    status, _, content = ask(
+        scorer, b"", trained.api_key, f"/v1/decisions/{decision['decision_id']}", "GET"
+    )
+    told = json.loads(content)
+    assert status == 200
+    assert answered in content
+    assert told["decision"] == decision
+    assert told["decision"]["decision_id"].endswith(f"-{told['arrival']}")
+    assert told["versions"]["model"] == decision["model"]
+    assert told["versions"]["arrival"] < told["arrival"]
+    assert told["transaction"]["transaction_id"] == "app-told"
+    assert told["transaction"]["card_id"] != "card-app-1"
+    assert told["flags"] == []
+    assert len(told["features"]) > 50
+    assert all(isinstance(name, str) for name in told["features"])
+
+
+def test_other_ids_are_not_found(scorer: ScorerProcess, trained: Scenario) -> None:
+    """Foreign, malformed and unknown ids give 404, a boot record's too; a card number is refused
+    as everywhere, and nobody asks without a key.
+    """
+    _, decision = decide(scorer, trained, transaction("known"))
+    name, _, number = decision["decision_id"].rpartition("-")
+    key = trained.api_key
+    for unknown in (
+        "",
+        "x",
+        f"{name}-",
+        f"{name}-0",
+        f"{name}-0{number}",
+        f"{name}-{int(number) + 1_000_000}",
+        f"{name}-{'9' * 30}",
+        f"{name}-{number}/features",
+        f"aaaaaaaaaaaaaaaa-{number}",
+        f"{name}--{number}",
+    ):
+        status, answer = look_up(scorer, key, unknown)
+        assert (status, answer["error"]["code"]) == (404, "not_found"), unknown
+    boot = look_up(scorer, key, decision["decision_id"])[1]["versions"]["arrival"]
+    assert look_up(scorer, key, f"{name}-{boot}")[0] == 404
+    status, answer = look_up(scorer, key, CARD_NUMBER)
+    assert status == 400
+    assert CARD_NUMBER not in json.dumps(answer)
+    assert look_up(scorer, None, decision["decision_id"])[0] == 401
+    status, _, _ = ask(scorer, b"{}", key, f"/v1/decisions/{decision['decision_id']}", "POST")
+    assert status == 405

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from msgspec.structs import replace
 from assay.clock import VirtualClock
 from assay.decisions.decide import decide
 from assay.decisions.policy import Policy
-from assay.errors import ConflictError, UnavailableError
+from assay.errors import AuditUnavailableError, ConflictError, StalledError, UnavailableError
 from assay.ingest.encode import Encoder
 from assay.ingest.money import Rates
 from assay.ingest.tokens import Tokeniser
 from assay.journal.boot_record import BootRecord
+from assay.journal.check_record import decode_check
 from assay.journal.decision_record import decode_decision
 from assay.journal.entries import EntryHead, EntryKind
 from assay.journal.ledger import Ledger
@@ -58,6 +60,10 @@ class Features:
             raise ZeroDivisionError
         return np.zeros((len(events), 1), np.float32)
 
+    def check(self, piece: int) -> int:
+        """Return the piece's number and how many batches there were."""
+        return piece << 32 | self.calls
+
 
 class Model:
     """Finds nothing risky."""
@@ -75,25 +81,17 @@ def row(number: int, amount: int = 5) -> tuple[Imported, int]:
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """A started stream."""
-    opened = Ledger(tmp_path, CLOCK, segment_bytes=1 << 20, ids_max=1000, horizon_ms=86_400_000)
-    opened.recover(1, lambda _events: None, lambda _rows: None)
-    opened.start(
-        BootRecord(
-            model="m",
-            policy=POLICY.id,
-            feature_set="f",
-            runtime="r",
-            fx="x",
-            time_zones="z",
-            dataset="d",
-            reasons=POLICY.reasons,
-        )
-    )
+    opened = started(tmp_path)
     yield opened
     opened.close()
 
 
-def engine_over(ledger: Any, features: Features, queue_rows_max: int = 100) -> Engine:
+def engine_over(
+    ledger: Any,
+    features: Features,
+    queue_rows_max: int = 100,
+    check_every_s: float | None = None,
+) -> Engine:
     def decider(batch: Batch) -> None:
         decide(batch, POLICY)
 
@@ -107,6 +105,7 @@ def engine_over(ledger: Any, features: Features, queue_rows_max: int = 100) -> E
         lateness_ms=3_600_000,
         batch_rows_max=8,
         queue_rows_max=queue_rows_max,
+        check_every_s=check_every_s,
     )
 
 
@@ -354,3 +353,158 @@ def test_labels_are_refused_when_the_engine_fails(ledger: Ledger) -> None:
         await asyncio.to_thread(engine.stop)
 
     asyncio.run(main())
+
+
+class Standby:
+    """Another disk that may be away."""
+
+    here = True
+
+    def send(self, position: int) -> None:
+        """Do nothing."""
+
+    def wait(self, _position: int) -> None:
+        """Stall while it is away."""
+        if not self.here:
+            raise StalledError("the standby is away")
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def started(folder: Path, **options: Any) -> Ledger:
+    ledger = Ledger(
+        folder, CLOCK, segment_bytes=1 << 20, ids_max=1000, horizon_ms=86_400_000, **options
+    )
+    ledger.recover(1, lambda _events: None, lambda _rows: None)
+    ledger.start(
+        BootRecord(
+            model="m",
+            policy=POLICY.id,
+            feature_set="f",
+            runtime="r",
+            fx="x",
+            time_zones="z",
+            dataset="d",
+            reasons=POLICY.reasons,
+        )
+    )
+    return ledger
+
+
+async def stalled(ledger: Ledger) -> None:
+    def wait() -> None:
+        while ledger.stalled is None:
+            time.sleep(0.005)
+
+    await asyncio.wait_for(asyncio.to_thread(wait), 5)
+
+
+def test_a_stalled_journal_refuses_at_once(tmp_path: Path) -> None:
+    """While the journal takes nothing, what is new is refused at once, what was decided is given
+    again, what was admitted waits, and all goes on by itself afterwards.
+    """
+    standby = Standby()
+    ledger = started(tmp_path, mirror=lambda _stream, _epoch: standby)
+
+    async def main() -> None:
+        engine = engine_over(ledger, Features())
+        engine.start(asyncio.get_running_loop())
+        before = await engine.submit(*row(1))
+        standby.here = False
+        waiting = engine.submit(*row(2))
+        await stalled(ledger)
+        for refused in (
+            lambda: engine.submit(*row(3)),
+            lambda: engine.enter([REPORT]),
+            lambda: engine.enter([LABEL]),
+        ):
+            with pytest.raises(AuditUnavailableError, match="could not be journalled"):
+                refused()
+        assert engine.journal()["stalled"] == "the standby is away"
+        assert engine.submit(*row(1)) == before
+        assert engine.counts()["refused"] == 3
+        standby.here = True
+        assert b"t-2" in await waiting
+        assert b"t-3" in await engine.submit(*row(3))
+        await engine.enter([REPORT])
+        assert engine.failure is None
+        await asyncio.to_thread(engine.stop)
+
+    asyncio.run(main())
+    ledger.close()
+    assert journalled(tmp_path) == ["t-1", "t-2", "t-3"]
+
+
+def test_stopping_does_not_wait_for_a_stalled_journal(tmp_path: Path) -> None:
+    """Who is stopped while the journal takes nothing refuses what waits and ends."""
+    standby = Standby()
+    ledger = started(tmp_path, mirror=lambda _stream, _epoch: standby)
+
+    async def main() -> None:
+        engine = engine_over(ledger, Features())
+        engine.start(asyncio.get_running_loop())
+        standby.here = False
+        waiting = engine.submit(*row(2))
+        await stalled(ledger)
+        await asyncio.wait_for(asyncio.to_thread(engine.stop), 2)
+        with pytest.raises(UnavailableError):
+            await waiting
+
+    asyncio.run(main())
+    ledger.close()
+
+
+def test_nothing_is_admitted_at_a_full_disk(tmp_path: Path) -> None:
+    """With less free than the reserve even the first request is refused, before it is tried."""
+    started(tmp_path).close()
+    ledger = Ledger(
+        tmp_path,
+        CLOCK,
+        segment_bytes=1 << 20,
+        ids_max=1000,
+        horizon_ms=86_400_000,
+        reserve_bytes=1 << 60,
+    )
+    ledger.recover(1, lambda _events: None, lambda _rows: None)
+    ledger.boot = max(ledger.boots)
+
+    async def main() -> None:
+        engine = engine_over(ledger, Features())
+        engine.start(asyncio.get_running_loop())
+        with pytest.raises(AuditUnavailableError):
+            engine.submit(*row(1))
+        assert engine.journal()["disk"]["full"]
+        assert engine.failure is None
+        await asyncio.to_thread(engine.stop)
+
+    asyncio.run(main())
+    ledger.close()
+
+
+def test_checks_keep_their_place(ledger: Ledger, tmp_path: Path) -> None:
+    """Hashes of pieces of the state that counts on are journalled between batches, each where the
+    state was what it says.
+    """
+
+    async def main() -> None:
+        features = Features()
+        engine = engine_over(ledger, features, check_every_s=0.0)
+        engine.start(asyncio.get_running_loop())
+        for i in range(5):
+            await asyncio.gather(*(engine.submit(*row(10 * i + k)) for k in range(3)))
+        await asyncio.to_thread(engine.stop)
+        assert engine.counts()["checks"] == features.calls
+
+    asyncio.run(main())
+    first, checks = 0, []
+    for seen, (_, payload) in enumerate(read_journal(tmp_path), 1):
+        head = EntryHead.decode(payload)
+        if head.kind == EntryKind.check:
+            check = decode_check(payload)
+            first = first or check.piece
+            checks.append(check)
+            assert check.piece == first + len(checks) - 1
+            assert check.digest == check.piece << 32 | len(checks)
+        assert head.arrival == seen
+    assert len(checks) >= 5

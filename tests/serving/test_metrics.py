@@ -19,6 +19,8 @@ HEALTH: dict[str, Any] = {
     "revision": 4,
     "refused": None,
     "started_ms": 1_700_000_000_500,
+    "stalled": None,
+    "disk": {"used_percent": 86.5, "free_bytes": 5_000, "alarm": True, "full": False},
 }
 
 
@@ -32,6 +34,7 @@ def samples(latency: Latency, **health: Any) -> dict[tuple[str, ...], float]:
         "entity_events_refused": 0,
         "ids_expired": 0,
         "ids_dropped": 0,
+        "clock_steps": 0,
         "latency_ms": latency.document(),
         "latency_sum_ms": latency.sum_ms,
     }

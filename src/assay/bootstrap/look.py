@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from assay.bootstrap.door import Door, make_encoder
-from assay.bootstrap.features import make_fold
+from assay.bootstrap.features import make_fold, state_snapshots
 from assay.bootstrap.progress import Progress, quiet
 from assay.bootstrap.rollout import Requests, first_scoring
 from assay.bootstrap.scorer import read_history
 from assay.clock import Clock, SystemClock
-from assay.journal.boot_record import BootRecord
-from assay.journal.reader import read_journal
+from assay.features.definitions import FeatureSet
+from assay.features.fold import Fold
+from assay.features.snapshots import newest_fold
+from assay.journal.follower import Follower
+from assay.journal.reader import last_boot
 from assay.journal.recovery import scan_events
 from assay.records import EVENT, Action, Batch, Mode
 from assay.serving.arrival import flag_arrivals
 from assay.serving.ladder import Ladder
 from assay.workspace import Workspace
+
+_ANYWHERE: Final = 1 << 62
+"""Beyond every journal: a snapshot never holds more than is durable."""
 
 
 def look(
@@ -42,13 +48,7 @@ def look(
     requests = Requests(workspace.control)
     scoring, _ = first_scoring(workspace, requests, model, rules_only=rules_only)
     row, _ = Door(make_encoder(workspace), clock).admit(body)
-    fold = make_fold(workspace, scoring.features)
-    entries = read_journal(workspace.journal)
-    first = next(entries, None)
-    base = None if first is None else BootRecord.decode(first[1]).dataset
-    fold.absorb(read_history(workspace, base).events, partial(progress, "fold the history"))
-    for part in scan_events(entries):
-        fold(part.events)
+    fold = _fold(workspace, scoring.features, progress)
     events = np.frombuffer(row.event, EVENT).copy()
     events["arrival_ms"] = clock.now_ms()
     flag_arrivals(events, fold.shard_time_ms, workspace.settings.lateness_s * 1000)
@@ -69,3 +69,29 @@ def look(
             for name, value in zip(scoring.features.names, batch.features[0], strict=True)
         },
     }
+
+
+def _fold(workspace: Workspace, features: FeatureSet, progress: Progress) -> Fold:
+    """Return the state as it is now: the newest snapshot's, or the history's, and the journal."""
+    settings, follower = workspace.settings, Follower(workspace.journal)
+    restored = newest_fold(
+        state_snapshots(workspace),
+        features,
+        lateness_ms=settings.lateness_s * 1000,
+        entities_max=settings.entities_max,
+        events_max=settings.entity_events_max,
+        stream=follower.stream,
+        end_position=_ANYWHERE,
+    )
+    if restored is not None:
+        fold, mark = restored
+        follower = Follower(workspace.journal, mark.position)
+    else:
+        boot = last_boot(workspace.journal)
+        history = read_history(workspace, None if boot is None else boot.dataset)
+        fold = make_fold(workspace, features)
+        fold.absorb(history.events, partial(progress, "fold the history"))
+    while records := follower.read():
+        for part in scan_events(records):
+            fold(part.events)
+    return fold

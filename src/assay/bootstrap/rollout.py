@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from assay.bootstrap.scoring import Scoring, load_model, load_scoring
+from assay.bootstrap.versions import keep_versions
 from assay.errors import AssayError, BundleError, ReleaseError
 from assay.journal.boot_record import BootRecord
 from assay.journal.reader import last_boot
@@ -121,6 +122,7 @@ def release_loader(
             )
         try:
             scoring = load_model(workspace, request.model, running.features)
+            keep_versions(workspace, scoring)
         except AssayError as error:
             # Health tells the reason to everybody: not where the workspace lies.
             raise ReleaseError(str(error).replace(f"{workspace.path}/", "")) from None

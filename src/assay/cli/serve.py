@@ -34,7 +34,8 @@ def serve(
 ) -> None:
     """Decide transactions over HTTP, each answered when it is durable. Stop with Ctrl-C.
 
-    After a crash or kill it recovers by itself: the history is folded, then the journal.
+    After a crash or kill it recovers by itself: from a snapshot of the feature state and the
+    journal since, or from the history and the whole journal.
     """
     from assay.bootstrap.run import announce, withdraw
     from assay.bootstrap.scorer import build_scorer, left_out_rows
@@ -48,7 +49,7 @@ def serve(
     listen_port = free_port(settings.host, settings.port, "port")
     with progress_bars() as report:
         scorer = build_scorer(opened, model, rules_only=rules_only, progress=report)
-    left_out = left_out_rows(opened)
+    left_out = left_out_rows(opened, scorer.base)
     if left_out:
         PEOPLE.print(f"[yellow]{LEFT_OUT.format(rows=left_out)}[/]")
     at = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -59,7 +60,12 @@ def serve(
             scorer.rollout.start()
         announce(opened, "scorer", url)
         if as_json:
-            line = {"url": url, "recovered": scorer.recovered, "cut_bytes": scorer.ledger.cut_bytes}
+            line = {
+                "url": url,
+                "recovered": scorer.recovered,
+                "cut_bytes": scorer.ledger.cut_bytes,
+                "snapshot": scorer.snapshot,
+            }
             sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
             sys.stdout.flush()
         else:

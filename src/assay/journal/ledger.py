@@ -6,13 +6,15 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.clock import Clock
+from assay.errors import JournalError
 from assay.journal.boot_record import BootRecord
+from assay.journal.check_record import encode_check
 from assay.journal.decision_record import (
     SALT_BYTES,
     DecisionRecord,
@@ -21,31 +23,69 @@ from assay.journal.decision_record import (
     encode_decisions,
     stream_name,
 )
-from assay.journal.entries import EntryHead, EntryKind, leaf_of
+from assay.journal.disk_watch import DiskWatch
+from assay.journal.entries import EntryHead, EntryKind, first_arrival, leaf_of
+from assay.journal.finder import Finder
+from assay.journal.folder import Folder
 from assay.journal.idempotency import NEW, IdempotencyTable
 from assay.journal.label_record import encode_label, encode_report
-from assay.journal.log import Log
-from assay.journal.recovery import scan_events
-from assay.records import Batch, Events, LabelReport, ResolvedLabel
+from assay.journal.log import Log, Mirror
+from assay.journal.patience import Patience
+from assay.journal.recovery import RecoveredEvents, recalled_ids, scan_events
+from assay.journal.steady_time import SteadyTime
+from assay.records import Batch, Check, Events, LabelReport, ResolvedLabel
 
-_LABELS: Final = (EntryKind.label_report, EntryKind.label)
+_INPUTS: Final = (EntryKind.label_report, EntryKind.label, EntryKind.check)
 
 Decided = tuple[int, Batch, Sequence[bytes], NDArray[np.uint64]]
 """Arrival of the boot record in force, n decisions, their canonical transactions and digests."""
 
 
+class Mark(Protocol):
+    """Where in the stream a snapshot of the state was taken."""
+
+    @property
+    def position(self) -> int:
+        """What stands before it is in the state."""
+        ...
+
+    @property
+    def next_arrival(self) -> int:
+        """The number of the first input after it."""
+        ...
+
+    @property
+    def arrival_ms(self) -> int:
+        """Arrival of the last input before it."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Events folded since the stream began."""
+        ...
+
+
 class Ledger:
     """One scorer's stream: its log, the ids it remembers, and the versions in force.
 
-    One thread numbers (`stamp`, `enter`, `switch`), one commits in that order; any finds.
+    One thread numbers (`stamp`, `enter`, `check`, `switch`), one commits in that order; any
+    finds.
+    While the journal takes no records, because the disk is full or a standby is away, `commit`
+    tries again and again; `unavailable` tells those who would bring more.
 
     Parameters
     ----------
     directory : Path
         Where the segments lie; made if missing.
     clock : Clock
-    segment_bytes, ids_max, horizon_ms : int
-        See `Log` and `IdempotencyTable`.
+    segment_bytes, checked_position, mirror
+        See `Log`.
+    reserve_bytes : int
+        With less free disk nothing new is admitted; half of it is kept even from what was.
+    ids_max, horizon_ms : int
+        See `IdempotencyTable`.
+    alarm_percent : int
+        How full the disk may be before there is an alarm.
 
     Attributes
     ----------
@@ -68,15 +108,37 @@ class Ledger:
         segment_bytes: int,
         ids_max: int,
         horizon_ms: int,
+        reserve_bytes: int = 0,
+        alarm_percent: int = 100,
+        checked_position: int = 0,
+        mirror: Callable[[bytes, int], Mirror] | None = None,
     ) -> None:
-        self._log = Log.open(directory, clock, segment_bytes=segment_bytes)
-        self._clock = clock
+        self._log = Log.open(
+            directory,
+            clock,
+            segment_bytes=segment_bytes,
+            # What was admitted just before the reserve was reached still finds room.
+            reserve_bytes=reserve_bytes // 2,
+            checked_position=checked_position,
+            mirror=mirror,
+        )
+        self._directory, self._clock = directory, clock
+        self._ids_max, self._horizon_ms = ids_max, horizon_ms
         self._ids = IdempotencyTable(ids_max, horizon_ms)
-        self._name = stream_name(self._log.stream)
+        self._finder = Finder(self._log, Folder(directory))
+        self._disk = DiskWatch(self._log.free, reserve_bytes, alarm_percent)
+        self._time = SteadyTime(clock)
+        self._patiently = Patience(str(directory))
+        self.name = stream_name(self._log.stream)
         self.boots: dict[int, BootRecord] = {}
         self.boot = 0
         self.next_arrival = 1
         self.last_arrival_ms = 0
+
+    @property
+    def stalled(self) -> str | None:
+        """Why `commit` waits, while it does."""
+        return self._patiently.stalled
 
     @property
     def cut_bytes(self) -> int:
@@ -84,16 +146,26 @@ class Ledger:
         return self._log.cut_bytes
 
     @property
+    def position(self) -> int:
+        """Where the journal ends."""
+        return self._log.position
+
+    @property
     def base(self) -> str | None:
         """Snapshot of the history that the stream began with; None before its first record."""
         for _, payload in self._log.scan():
-            return BootRecord.decode(payload).dataset
+            if EntryHead.decode(payload).kind == EntryKind.boot:
+                return BootRecord.decode(payload).dataset
         return None
 
     def recover(
-        self, first_arrival: int, fold: Callable[[Events], object], on_rows: Callable[[int], None]
+        self,
+        first_arrival: int,
+        fold: Callable[[Events], object],
+        on_rows: Callable[[int], None],
+        mark: Mark | None = None,
     ) -> int:
-        """Read all that is there: fold its events, remember its ids and versions.
+        """Read what is there: fold its events, remember its ids and versions.
 
         Parameters
         ----------
@@ -103,41 +175,68 @@ class Ledger:
             Takes the events in arrival order.
         on_rows : callable
             Told how many events have been folded so far.
+        mark : Mark, optional
+            What the fold holds already. Only what comes after it is folded; the ids before it are
+            taken from indexes, where there are any.
 
         Returns
         -------
         int
-            Number of decisions recovered.
+            Number of decisions recovered, those before the mark included.
 
         Raises
         ------
         JournalError
             If a segment is damaged or of another format.
         """
-        self.next_arrival = first_arrival
         rows = 0
-        for part in scan_events(self._log.scan()):
+        self.next_arrival = first_arrival
+        if mark is not None:
+            self.next_arrival, self.last_arrival_ms = mark.next_arrival, mark.arrival_ms
+            rows = mark.rows
+            self._recall(mark)
+        for part in scan_events(self._log.scan(mark.position if mark else 0)):
             for _, payload in part.others:
-                head = EntryHead.decode(payload)
-                if head.kind == EntryKind.boot:
-                    self.boots[head.arrival] = BootRecord.decode(payload)
-                elif head.kind not in _LABELS:
-                    raise head.unknown()
-                self._seen(head.arrival, head.arrival_ms)
+                self._input(payload)
             events = part.events
             if len(events):
                 fold(events)
-                self._remember(events, part.body_digests, part.positions)
+                self._ids.insert_many(
+                    events["transaction"], part.body_digests, part.positions, events["arrival_ms"]
+                )
                 self._seen(int(events["arrival"][-1]), int(events["arrival_ms"][-1]))
                 rows += len(events)
                 on_rows(rows)
+            self._note(part)
         return rows
+
+    def _recall(self, mark: Mark) -> None:
+        """Remember the ids before a mark that may still be asked for."""
+        parts = recalled_ids(
+            Folder(self._directory),
+            mark.position,
+            newest_ms=mark.arrival_ms,
+            horizon_ms=self._horizon_ms,
+            ids_max=self._ids_max,
+        )
+        for part in parts:
+            self._ids.insert_many(part.id_hashes, part.body_digests, part.positions, part.times_ms)
+            if part.arrivals is not None and len(part.arrivals):
+                self._finder.add(part.arrivals.tolist(), part.positions.tolist())
+
+    def _input(self, payload: bytes) -> None:
+        """Take in a record that is no decision."""
+        head = EntryHead.decode(payload)
+        if head.kind == EntryKind.boot:
+            self.boots[head.arrival] = BootRecord.decode(payload)
+        elif head.kind not in _INPUTS:
+            raise head.unknown()
+        self._seen(head.arrival, head.arrival_ms)
 
     def start(self, boot: BootRecord) -> None:
         """Write the versions that are in force from here on, durably."""
         self.boot, payloads = self.switch(boot, self._clock.now_ms())
-        self._log.append(payloads)
-        self._log.sync()
+        self._write(payloads)
 
     def switch(self, boot: BootRecord, now_ms: int) -> tuple[int, list[bytes]]:
         """Return arrival and payload of a boot record, to be committed ahead of its decisions."""
@@ -159,10 +258,17 @@ class Ledger:
             for i, label in enumerate(labels)
         ]
 
+    def check(self, piece: int, digest: int, now_ms: int) -> list[bytes]:
+        """Give a check its arrival and return its payload; called in the order of commits."""
+        arrival = self.next_arrival
+        self._seen(arrival, now_ms)
+        return [encode_check(Check(arrival, self.last_arrival_ms, piece, digest))]
+
     def stamp(self, events: Events, now_ms: int) -> None:
         """Give a batch its arrival numbers and time; called in the order of commits."""
         n = len(events)
         start = self.next_arrival
+        self._time.compare(now_ms)
         self._seen(start + n - 1, now_ms)
         events["arrival"] = np.arange(start, start + n, dtype=np.uint64)
         events["arrival_ms"] = self.last_arrival_ms
@@ -181,7 +287,8 @@ class Ledger:
         Raises
         ------
         JournalError
-            If the disk fails. The ledger is of no use after that.
+            If the disk fails, or `give_up` was called while nothing could be written. The ledger
+            is of no use after that.
         """
         payloads: list[bytes] = []
         leaves: list[list[bytes]] = []
@@ -199,23 +306,77 @@ class Ledger:
             leaves.append(hashes)
         if not payloads:  # labels that were there already
             return leaves
-        positions = np.array(self._log.append(payloads), np.int64)
-        self._log.sync()
+        positions = np.array(self._write(payloads), np.int64)
         for part, begin in zip(parts, begins, strict=True):
             if not isinstance(part, list):
                 _, batch, _, digests = part
-                self._remember(batch.events, digests, positions[begin : begin + len(batch)])
+                self._ids.insert_many(
+                    batch.events["transaction"],
+                    digests,
+                    positions[begin : begin + len(batch)],
+                    np.full(len(batch), self._time.now_ms()),
+                )
         return leaves
 
+    def _write(self, payloads: list[bytes]) -> list[int]:
+        """Return the positions of payloads that are durable."""
+        positions = self._patiently(lambda: self._log.append(payloads))
+        self._patiently(self._log.sync)
+        first = first_arrival(payloads[0])
+        self._finder.add(range(first, first + len(payloads)), positions)
+        return positions
+
+    def unavailable(self) -> str | None:
+        """Return why nothing new can be journalled now; None if it can."""
+        if self.stalled is not None:
+            return self.stalled
+        return "the disk is full" if self._disk.full() else None
+
+    def give_up(self) -> None:
+        """From now on do not wait until the journal takes records again: fail instead."""
+        self._patiently.end()
+
+    def disk(self) -> dict[str, Any]:
+        """Return how full the disk is: see `DiskWatch.document`."""
+        return self._disk.document()
+
+    def find_arrival(self, arrival: int) -> bytes | None:
+        """Return the durable record with an arrival number; None if there is none.
+
+        It may take milliseconds: it reads the disk.
+
+        Raises
+        ------
+        DamageError
+            If it cannot be read.
+        """
+        return self._finder.find(arrival)
+
+    def versions(self, boot: int) -> BootRecord:
+        """Return the versions that a decision names.
+
+        Raises
+        ------
+        JournalError
+            If their record is not there any more.
+        """
+        found = self.boots.get(boot)
+        if found is None:
+            payload = self.find_arrival(boot)
+            if payload is None:
+                raise JournalError(f"boot record {boot} is not in the journal any more")
+            found = self.boots[boot] = BootRecord.decode(payload)
+        return found
+
     def find(
-        self, transaction_id: str, id_hash: int, digest: int, now_ms: int
+        self, transaction_id: str, id_hash: int, digest: int
     ) -> tuple[DecisionRecord, bytes] | None:
         """Return the record and leaf of a transaction id, or None if it is new.
 
         The caller compares ``record.body_digest`` with the request's to tell a repeat from a
         conflict.
         """
-        found = self._ids.lookup(id_hash, digest, now_ms)
+        found = self._ids.lookup(id_hash, digest, self._time.now_ms())
         if found == NEW:
             return None
         payload = self._log.read(found if found > NEW else ~found)
@@ -225,12 +386,16 @@ class Ledger:
         return record, leaf_of(payload)
 
     def counts(self) -> dict[str, int]:
-        """Return how many ids came again too late to be known, and how many were forgotten."""
-        return {"ids_expired": self._ids.expired, "ids_dropped": self._ids.dropped}
+        """Return ids that came again too late, ids that were forgotten, and steps of the clock."""
+        return {
+            "ids_expired": self._ids.expired,
+            "ids_dropped": self._ids.dropped,
+            "clock_steps": self._time.steps,
+        }
 
     def decision_id(self, arrival: int) -> str:
         """Return the public id of the decision with this arrival number."""
-        return decision_id(self._name, arrival)
+        return decision_id(self.name, arrival)
 
     def close(self) -> None:
         """Release the writer's lock."""
@@ -240,10 +405,10 @@ class Ledger:
         self.next_arrival = max(self.next_arrival, arrival + 1)
         self.last_arrival_ms = max(self.last_arrival_ms, arrival_ms)
 
-    def _remember(
-        self, events: Events, digests: NDArray[np.uint64], positions: NDArray[np.int64]
-    ) -> None:
-        self._ids.insert_many(events["transaction"], digests, positions, events["arrival_ms"])
+    def _note(self, part: RecoveredEvents) -> None:
+        """Note where the records of a part stand."""
+        for arrivals, positions in part.by_segment():
+            self._finder.add(arrivals, positions)
 
 
 def _encode(label: LabelReport | ResolvedLabel, salt: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -9,10 +10,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.errors import DamageError
 from assay.journal.decision_record import DIGEST_AT, EVENT_END, PUBLIC_BYTES, check_plain
-from assay.journal.entries import EntryHead, EntryKind
+from assay.journal.entries import EntryHead, EntryKind, first_arrival
+from assay.journal.folder import Folder
+from assay.journal.follower import Follower
 from assay.journal.frames import PAYLOAD_VERSION
-from assay.records import EVENT, Events
+from assay.journal.index import SegmentIndex
+from assay.journal.log import OFFSET_BITS
+from assay.journal.segment import SEGMENT_HEAD_BYTES
+from assay.records import EVENT, Events, Gap
+
+log = logging.getLogger("assay.journal")
 
 _ROW: Final = np.dtype([("body_digest", "<u8"), ("event", EVENT)])
 
@@ -38,6 +47,109 @@ class RecoveredEvents:
     body_digests: NDArray[np.uint64]
     positions: NDArray[np.int64]
     others: list[tuple[int, bytes]]
+
+    def by_segment(self) -> Iterator[tuple[list[int], list[int]]]:
+        """Yield arrivals and positions of all its records, in order, segment by segment."""
+        arrivals = [first_arrival(payload) for _, payload in self.others]
+        places = [position for position, _ in self.others]
+        both = np.concatenate([self.events["arrival"], np.array(arrivals, np.uint64)])
+        positions = np.concatenate([self.positions, np.array(places, np.int64)])
+        order = np.argsort(positions, kind="stable")
+        both, positions = both[order], positions[order]
+        cuts = np.flatnonzero(np.diff(positions >> OFFSET_BITS)) + 1
+        for run, at in zip(np.split(both, cuts), np.split(positions, cuts), strict=True):
+            yield run.tolist(), at.tolist()
+
+
+@dataclass(frozen=True, slots=True)
+class RecalledIds:
+    """Ids of a segment: columns as `IdempotencyTable.insert_many` takes them, each of n rows.
+
+    `arrivals` are theirs if the segment has no index that would tell them.
+    """
+
+    id_hashes: NDArray[np.uint64]
+    body_digests: NDArray[np.uint64]
+    positions: NDArray[np.int64]
+    times_ms: NDArray[np.int64]
+    arrivals: NDArray[np.uint64] | None = None
+
+
+def recalled_ids(
+    folder: Folder, before: int, *, newest_ms: int, horizon_ms: int, ids_max: int
+) -> Iterator[RecalledIds]:
+    """Yield the ids of decisions before a position that may still be asked for, oldest first.
+
+    Indexes give those of sealed segments; the others are read, but for what is damaged there: a
+    transaction in a hole that is sent again counts as new.
+
+    Parameters
+    ----------
+    folder : Folder
+    before : int
+        A position.
+    newest_ms : int
+        Arrival of the newest record before it.
+    horizon_ms, ids_max : int
+        For how long, and how many of the last ids are remembered.
+    """
+    parts: list[SegmentIndex | RecalledIds] = []
+    count = 0
+    for number in reversed(folder.numbers()):
+        if number > before >> OFFSET_BITS:
+            continue
+        part = _index(folder, number) or _read(folder, number, before)
+        parts.append(part)
+        times = part.times_ms if isinstance(part, RecalledIds) else part.entries["arrival_ms"]
+        count += len(times)
+        if count >= ids_max or (len(times) and times[0] <= newest_ms - horizon_ms):
+            break
+    while parts:
+        part = parts.pop()  # an index is a mapped file: only one at a time comes into memory
+        yield part if isinstance(part, RecalledIds) else _indexed(part, before)
+
+
+def _index(folder: Folder, number: int) -> SegmentIndex | None:
+    if not folder.index(number).exists():
+        return None
+    try:
+        return SegmentIndex.load(folder.index(number))
+    except DamageError as error:
+        log.warning("an index is not used, the segment is read instead: %s", error)
+        return None
+
+
+def _indexed(index: SegmentIndex, before: int) -> RecalledIds:
+    entries = index.entries
+    rows = entries[(entries["position"] < before) & (entries["transaction"] != 0)]
+    return RecalledIds(rows["transaction"], rows["digest"], rows["position"], rows["arrival_ms"])
+
+
+def _read(folder: Folder, number: int, before: int) -> RecalledIds:
+    end = min(before, (number + 1) << OFFSET_BITS)
+
+    def records() -> Iterator[tuple[int, bytes]]:
+        holes: list[Gap] = []
+        follower = Follower(
+            folder.path, number << OFFSET_BITS | SEGMENT_HEAD_BYTES, on_gap=holes.append
+        )
+        while found := follower.read():
+            yield from (record for record in found if record[0] < end)
+            if found[-1][0] >= end:
+                break
+        for hole in holes:
+            log.error("ids in a damaged part of the journal are not known: %s", hole.why)
+
+    parts = list(scan_events(records()))
+    none: list[RecoveredEvents] = [_chunk([], [], [])]
+    events = np.concatenate([part.events for part in parts or none])
+    return RecalledIds(
+        events["transaction"],
+        np.concatenate([part.body_digests for part in parts or none]),
+        np.concatenate([part.positions for part in parts or none]),
+        events["arrival_ms"],
+        events["arrival"],
+    )
 
 
 def scan_events(

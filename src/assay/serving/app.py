@@ -11,14 +11,17 @@ import msgspec
 
 from assay.errors import (
     AssayError,
+    AuditUnavailableError,
     CardNumberError,
     ConflictError,
+    DamageError,
     InputError,
     UnavailableError,
 )
 from assay.serving.engine import Engine
 from assay.serving.keys import INTERNAL, KeyRing
 from assay.serving.latency import Latency
+from assay.serving.lookups import Lookups
 from assay.serving.metrics import CONTENT_TYPE, Metrics
 from assay.serving.ports import Door
 
@@ -28,13 +31,15 @@ LABELS_BYTES_MAX: Final = 262_144
 """Longest body with labels: a thousand of them."""
 
 _LABEL_ROUTES: Final = {"/v1/labels": 202, "/v1/resolved-labels": 200}
-_PATHS: Final = "/v1/decisions, /v1/labels, /v1/counters, /metrics, /health"
+_DECISION: Final = "/v1/decisions/"
+_PATHS: Final = "/v1/decisions, /v1/decisions/{id}, /v1/labels, /v1/counters, /metrics, /health"
 _JSON = ("content-type", "application/json")
 _STATUS: Mapping[type[AssayError], int] = {
     CardNumberError: 400,
     InputError: 422,
     ConflictError: 409,
     UnavailableError: 503,
+    AuditUnavailableError: 503,
 }
 
 
@@ -69,6 +74,7 @@ class App:
     Routes
     ------
     ``POST /v1/decisions`` decides one transaction.
+    ``GET /v1/decisions/{id}`` tells what is journalled of a decision.
     ``POST /v1/labels`` takes reports of what turned out to be fraud or not.
     ``POST /v1/resolved-labels`` takes them with their transactions, from the worker only.
     ``GET /v1/counters`` tells what was done since the start, caps that were reached included.
@@ -81,6 +87,8 @@ class App:
     door : Door
         Decodes, checks and tokenises a body.
     keys : KeyRing
+    find : callable
+        From a decision's id to the document of what is journalled of it; None if there is none.
     body_bytes_max : int
         Longer bodies get 413; labels have a bound of their own.
     refused : callable
@@ -96,6 +104,7 @@ class App:
         engine: Engine,
         door: Door,
         keys: KeyRing,
+        find: Callable[[str], bytes | None],
         *,
         body_bytes_max: int,
         refused: Callable[[], Mapping[str, Any] | None],
@@ -103,7 +112,7 @@ class App:
         started_ms: int,
     ) -> None:
         self._engine, self._keys, self._door = engine, keys, door
-        self._admit = door.admit
+        self._admit, self._lookups = door.admit, Lookups(find)
         self._body_bytes_max = body_bytes_max
         self._refused, self._rules_only, self._started_ms = refused, rules_only, started_ms
         self._latency, self._errors = Latency(), 0
@@ -126,6 +135,8 @@ class App:
                 protocol.response_bytes(200, headers, body)
             elif scope.path in _LABEL_ROUTES:
                 await self._labels(scope, protocol)
+            elif scope.path.startswith(_DECISION):
+                await self._journalled(scope, protocol)
             else:
                 self._other(scope, protocol)
         except _HttpError as error:
@@ -158,6 +169,7 @@ class App:
             "started_ms": self._started_ms,
             "next_arrival": self._engine.next_arrival,
             "rules_only": self._rules_only,
+            **self._engine.journal(),
         }
 
     async def _decide(self, scope: Scope, protocol: Any) -> bytes:
@@ -165,6 +177,20 @@ class App:
         body = await self._body(scope, protocol, self._body_bytes_max)
         answer = self._engine.submit(*self._admit(body))
         return answer if isinstance(answer, bytes) else await answer
+
+    async def _journalled(self, scope: Scope, protocol: Any) -> None:
+        self._authenticate(scope)
+        if scope.method != "GET":
+            raise _HttpError(405, "method", f"{scope.method} is not offered here; accepted: GET")
+        found = await self._lookups(scope.path.removeprefix(_DECISION))
+        if found is None:
+            self._door.check_path(scope.path)
+            raise _HttpError(
+                404,
+                "not_found",
+                "no such decision in this scorer's journal; accepted: a decision_id as answered",
+            )
+        protocol.response_bytes(200, [_JSON], found)
 
     async def _labels(self, scope: Scope, protocol: Any) -> None:
         key = self._authenticate(scope)
@@ -218,7 +244,10 @@ class App:
         if status is None:  # not the caller's fault, and nothing that a caller should read
             self._errors += 1
             log.error("a request failed: %s", error)
-            body = error_body("internal", "the scorer could not answer; its log says why")
+            what = "internal", "the scorer could not answer; its log says why"
+            if isinstance(error, DamageError):
+                what = "damaged", "the record is damaged on the disk; the scorer's log says where"
+            body = error_body(*what)
             protocol.response_bytes(500, [_JSON], body)
             return
         headers = [_JSON, ("retry-after", "1")] if status == 503 else [_JSON]

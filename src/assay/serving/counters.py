@@ -27,6 +27,7 @@ class Counters:
     label_reports: int = 0
     labels: int = 0
     switches: int = 0
+    checks: int = 0
     actions: NDArray[np.int64] = field(default_factory=lambda: np.zeros(4, np.int64))
     modes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(4, np.int64))
 

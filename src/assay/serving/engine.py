@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from assay.clock import Clock
-from assay.errors import ConflictError, UnavailableError
+from assay.errors import AuditUnavailableError, ConflictError, UnavailableError
 from assay.records import EVENT, Batch, Events, Imported, LabelReport, ResolvedLabel
 from assay.serving.answers import Answers
 from assay.serving.arrival import flag_arrivals
@@ -30,6 +31,8 @@ from assay.serving.work import DecidedBatch, Entered, Labels, Pending, Release
 log = logging.getLogger("assay.serving")
 
 _FAILED = "the scorer has failed and is stopping; send the transaction again after its restart"
+
+_UNAVAILABLE = "a decision could not be journalled now; send the transaction again shortly"
 
 _HASH_AT = EVENT.fields["transaction"][1] if EVENT.fields else 0
 
@@ -57,6 +60,9 @@ class Engine:
         How far behind shard time an event is late.
     batch_rows_max, queue_rows_max : int
         Most rows in one pass, and most rows between admission and answer.
+    check_every_s : float, optional
+        How often, while there is traffic, the hash of a piece of the feature state is journalled;
+        by default never.
 
     Attributes
     ----------
@@ -76,6 +82,7 @@ class Engine:
         lateness_ms: int,
         batch_rows_max: int,
         queue_rows_max: int,
+        check_every_s: float | None = None,
     ) -> None:
         self._features, self._ladder, self._ledger = features, ladder, ledger
         self._clock, self._lateness_ms = clock, lateness_ms
@@ -86,6 +93,8 @@ class Engine:
         self.in_force = boots[boot]
         self._batch_rows_max, self._queue_rows_max = batch_rows_max, queue_rows_max
         self._shard_time_ms = features.shard_time_ms
+        self._check_every_s, self._checked_s = check_every_s, time.monotonic()
+        self._piece = ledger.next_arrival  # so that short lives do not all check the same pieces
         self._arrived: SimpleQueue[Pending | Labels | Release | None] = SimpleQueue()
         self._held: list[Labels | Release | None] = []
         self._decided: SimpleQueue[DecidedBatch | Entered | None] = SimpleQueue()
@@ -111,8 +120,16 @@ class Engine:
             thread.start()
             self._threads.append(thread)
 
+    def give_up(self) -> None:
+        """From now on fail where the journal would have to be waited for."""
+        self._ledger.give_up()
+
     def stop(self) -> None:
-        """Finish what was admitted and stop the threads."""
+        """Finish what was admitted and stop the threads.
+
+        Where the journal takes no records, what was admitted is refused: it is never waited for.
+        """
+        self.give_up()
         self._arrived.put(None)
         for thread in self._threads:
             thread.join()
@@ -124,6 +141,8 @@ class Engine:
         ------
         ConflictError
             If the id was sent before with another body.
+        AuditUnavailableError
+            If the journal takes no records now.
         UnavailableError
             If too much is waiting, or the journal has failed.
         """
@@ -136,12 +155,12 @@ class Engine:
         if self.failure is not None:
             raise UnavailableError(_FAILED)
         id_hash = int.from_bytes(row.event[_HASH_AT : _HASH_AT + 8], "little")
-        found = self._ledger.find(row.public_id, id_hash, digest, self._clock.now_ms())
+        found = self._ledger.find(row.public_id, id_hash, digest)
         if found is not None:
             record, leaf = found
             self._check_same(digest, record.body_digest)
             self.counters.repeats += 1
-            return self._answers[record.boot].render(
+            return self._answers_of(record.boot).render(
                 row.public_id,
                 record.arrival,
                 record.score,
@@ -150,6 +169,7 @@ class Engine:
                 record.reasons,
                 leaf,
             )
+        self._check_journal()
         if len(self._waiting) >= self._queue_rows_max:
             self.counters.refused += 1
             raise UnavailableError(
@@ -165,11 +185,14 @@ class Engine:
 
         Raises
         ------
+        AuditUnavailableError
+            If the journal takes no records now.
         UnavailableError
             If too much is waiting, or the journal has failed.
         """
         if self.failure is not None:
             raise UnavailableError(_FAILED)
+        self._check_journal()
         if len(self._labels) >= LABELS_WAITING_MAX:
             self.counters.refused += 1
             raise UnavailableError(
@@ -200,6 +223,24 @@ class Engine:
     def next_arrival(self) -> int:
         """The number that the next input gets."""
         return self._ledger.next_arrival
+
+    def journal(self) -> dict[str, Any]:
+        """Return ``stalled``, why nothing new is admitted now or None, and the ``disk``."""
+        return {"stalled": self._ledger.unavailable(), "disk": self._ledger.disk()}
+
+    def _check_journal(self) -> None:
+        """Refuse at once what could only wait: the caller's payment cannot."""
+        if self._ledger.unavailable() is not None:
+            self.counters.refused += 1
+            raise AuditUnavailableError(_UNAVAILABLE)
+
+    def _answers_of(self, boot: int) -> Answers:
+        """Return what renders the answers of a boot record, which may be older than the start."""
+        answers = self._answers.get(boot)
+        if answers is None:
+            answers = Answers(self._ledger.versions(boot), self._ledger.decision_id)
+            self._answers[boot] = answers
+        return answers
 
     def _check_same(self, digest: int, earlier: int) -> None:
         if digest != earlier:
@@ -240,12 +281,24 @@ class Engine:
                 events = np.frombuffer(b"".join([p.row.event for p in work]), EVENT).copy()
                 batch = self.decide(events)
                 self._decided.put(DecidedBatch(self._boot, work, batch))
+                self._check_state()
             elif isinstance(work, Labels):
                 work.rows = self._fresh(work.rows)
                 payloads = self._ledger.enter(work.rows, self._clock.now_ms())
                 self._decided.put(Entered(work, payloads))
             else:
                 self._use(work)
+
+    def _check_state(self) -> None:
+        """Journal the hash of a piece of the state, if it is time: the worker has the same."""
+        now_s = time.monotonic()
+        if self._check_every_s is None or now_s - self._checked_s < self._check_every_s:
+            return
+        self._checked_s = now_s
+        digest = self._features.check(self._piece)
+        payloads = self._ledger.check(self._piece, digest, self._clock.now_ms())
+        self._piece += 1
+        self._decided.put(Entered(None, payloads))
 
     def _fresh(
         self, rows: Sequence[LabelReport | ResolvedLabel]
@@ -322,6 +375,8 @@ class Engine:
             elif isinstance(work.source, Labels):
                 labels.append(work.source)
                 self.counters.count_labels(work.source)
+            elif work.source is None:
+                self.counters.checks += 1
             else:
                 self.in_force = work.source.versions
                 self.counters.switches += 1

@@ -30,6 +30,8 @@ _COUNTERS: Final = {
     "label_reports": "Label reports journalled.",
     "labels": "Labels journalled with their transactions.",
     "switches": "Releases that went live while serving.",
+    "checks": "Hashes of a piece of the feature state that were journalled.",
+    "clock_steps": "Times that the machine's clock was set forward or back.",
     "ids_expired": "Transaction ids that came again too late to be known.",
     "ids_dropped": "Transaction ids forgotten.",
     "entities_refused": "Entities not kept because a bound was reached.",
@@ -86,7 +88,8 @@ class _Collected(Collector):
             yield family
         yield _latency(counts)
         yield GaugeMetricFamily("assay_waiting", "Transactions waiting.", counts["waiting"])
-        yield GaugeMetricFamily("assay_up", "1 while decisions can be made.", _flag(health, "ok"))
+        yield GaugeMetricFamily("assay_up", "1 while the scorer runs.", _flag(health, "ok"))
+        yield from _journal(health)
         yield GaugeMetricFamily(
             "assay_start_time_seconds", "When it started.", health["started_ms"] / 1000
         )
@@ -100,6 +103,19 @@ class _Collected(Collector):
         yield InfoMetricFamily(
             "assay_release", "Versions in force.", {name: health[name] for name in names}
         )
+
+
+def _journal(health: Mapping[str, Any]) -> Iterator[Metric]:
+    disk = health["disk"]
+    yield GaugeMetricFamily(
+        "assay_journal_stalled",
+        "1 while nothing new can be journalled, and so nothing decided.",
+        int(health["stalled"] is not None),
+    )
+    yield GaugeMetricFamily(
+        "assay_disk_used_ratio", "Of the journal's disk.", disk["used_percent"] / 100
+    )
+    yield GaugeMetricFamily("assay_disk_free_bytes", "Of the journal's disk.", disk["free_bytes"])
 
 
 def _flag(health: Mapping[str, Any], wanted: str) -> int:

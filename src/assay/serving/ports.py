@@ -75,6 +75,10 @@ class Features(Protocol):
         """Fold events in and return the features each had on arrival, shape (n, f)."""
         ...
 
+    def check(self, piece: int) -> int:
+        """Return a 64-bit hash of a piece of the state; numbers that count on go round it."""
+        ...
+
 
 class Model(Protocol):
     """The model in force."""
@@ -194,10 +198,33 @@ class Ledger(Protocol):
         """Write batches and payloads durably, in order; return the leaves of each part."""
         ...
 
-    def find(
-        self, transaction_id: str, id_hash: int, digest: int, now_ms: int
-    ) -> tuple[Record, bytes] | None:
+    def check(self, piece: int, digest: int, now_ms: int) -> list[bytes]:
+        """Give the hash of a piece of the feature state its arrival and return its payload."""
+        ...
+
+    def find(self, transaction_id: str, id_hash: int, digest: int) -> tuple[Record, bytes] | None:
         """Return an earlier decision of a transaction id and its leaf."""
+        ...
+
+    def versions(self, boot: int) -> Versions:
+        """Return the versions that an earlier decision names."""
+        ...
+
+    @property
+    def stalled(self) -> str | None:
+        """Why what is being committed waits; None if it does not."""
+        ...
+
+    def unavailable(self) -> str | None:
+        """Return why nothing new can be journalled now; None if it can."""
+        ...
+
+    def give_up(self) -> None:
+        """From now on let a commit fail that would have to wait until there is room again."""
+        ...
+
+    def disk(self) -> dict[str, Any]:
+        """Return how full the disk is: used_percent, free_bytes, alarm, full."""
         ...
 
     def decision_id(self, arrival: int) -> str:

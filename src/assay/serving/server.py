@@ -39,8 +39,13 @@ async def _serve(
     _quiet_collector()
     engine.start(loop)
     engine.on_failure = server.stop
+
+    def halt() -> None:
+        engine.give_up()  # else a request that waits for the disk would keep the server up
+        server.stop()  # type: ignore[no-untyped-call]
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, server.stop)
+        loop.add_signal_handler(number, halt)
     serving = asyncio.create_task(server.serve())
     await listening(host, port, serving)
     if not serving.done():

@@ -55,9 +55,10 @@ class DecidedBatch:
 
 @dataclass(slots=True, eq=False)
 class Entered:
-    """Labels or a release that have their arrival, and are not yet on the disk."""
+    """Labels, a release, or a check that have their arrival, and are not yet on the disk."""
 
-    source: Labels | Release
+    source: Labels | Release | None
+    """None is a check."""
     payloads: list[bytes]
 
     def part(self) -> list[bytes]:
