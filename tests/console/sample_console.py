@@ -72,7 +72,7 @@ class SampleReports:
 
     def state(self) -> Any:
         live = self.documents.get("live", sample.live(24))
-        return {"scorer": live["scorer"], "worker": live["worker"]}
+        return {name: live.get(name) for name in ("scorer", "worker", "journal")}
 
     def stream_ms(self) -> int | None:
         return sample.END_MS

@@ -67,6 +67,14 @@ def live(hours: int = 24) -> dict[str, Any]:
             "behind_since_ms": None,
             "since_ms": END_MS - 7_200_000,
         },
+        "journal": {
+            "state": "ok",
+            "reason": None,
+            "mismatch": None,
+            "checked_rows": 1_482_331,
+            "checks": 592,
+            "snapshot": {"position": 1 << 40, "at_ms": END_MS, "took_s": 0.3, "bytes": 1 << 20},
+        },
         "window_ms": [END_MS - hours * 3_600_000, END_MS],
         "totals": {
             "payments": sum(payments),

@@ -35,3 +35,10 @@ def test_a_mark_tells_notices_apart() -> None:
     later = notices({"scorer": {"up": False, "since_ms": 5_000}})
     assert mark(down) == mark(notices({"scorer": {"up": False, "since_ms": 1}}))
     assert len({mark([]), mark(down), mark(later)}) == 3
+
+
+def test_a_wrong_feature_state_is_told_on_every_page() -> None:
+    """It stands above everything until the scorer has started again; an equal state is silent."""
+    for word, titles in (("mismatch", ["The scorer's feature state is wrong."]), ("ok", [])):
+        state = {"scorer": UP, "worker": UP, "journal": {"state": word}}
+        assert [notice.title for notice in notices(state)] == titles

@@ -118,7 +118,7 @@ def test_the_banner_says_who_is_down(workspace: Workspace) -> None:
     """In an empty workspace nothing is said; a worker that fell silent is down."""
     engine = open_control(workspace.control)
     reports = WorkspaceReports(workspace, engine)
-    assert reports.state() == {"scorer": None, "worker": None}
+    assert reports.state() == dict.fromkeys(("scorer", "worker", "journal"))
     with engine.begin() as connection:
         document = json.dumps({"up": True, "since_ms": 1})
         connection.execute(insert(LIVE).values(name="worker", document=document, updated_ms=7_000))

@@ -429,3 +429,25 @@ def test_the_command_line_names_who_asked(workspace: Workspace, bundle: Write) -
     engine.dispose()
     assert newest is not None
     assert newest.requested_by == "carla"
+
+
+def test_a_wrong_feature_state_stops_promotions_until_the_scorer_starts(
+    workspace: Workspace, bundle: Write, start: Start
+) -> None:
+    """A model that is given wrong features is not let in; the way back stays open."""
+    bundle("0.1.0")
+    bundle("0.2.0")
+    copy_switches(workspace, (A, 0), (B, 1))
+    scorer = start(B, revision=0)
+    engine = open_control(workspace.control)
+    document = {"state": "mismatch", "mismatch": {"arrival": 42, "found_ms": 2_000}}
+    values = {"document": msgspec.json.encode(document).decode(), "updated_ms": 9}
+    with engine.begin() as connection:
+        connection.execute(insert(LIVE).values(name="journal", **values))
+    engine.dispose()
+    with pytest.raises(ReleaseError, match=r"from arrival 42 on.*start the scorer again"):
+        promote(workspace, A, "ann")
+    assert requests(workspace) == []
+    assert rollback(workspace, "ann")["model"] == A
+    scorer.health["started_ms"] = 3_000
+    assert promote(workspace, B, "ann")["model"] == B

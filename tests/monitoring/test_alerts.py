@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, select
 
 from assay.control.database import open_control
 from assay.control.schema import ALERTS, FINDINGS
-from assay.monitoring.alerts import replace_findings, settle_alerts
+from assay.monitoring.alerts import replace_findings, settle_alerts, settle_system
 from assay.monitoring.finding import Finding
 
 
@@ -76,3 +76,22 @@ def test_findings_are_those_of_the_last_look(connection: Connection) -> None:
     assert [(row.value, row.rows, row.from_ms, row.to_ms) for row in rows] == [(0.2, 7, 1, 2)]
     replace_findings(connection, "m", [], 1, 2, 3)
     assert list(connection.execute(select(FINDINGS))) == []
+
+
+def test_an_alert_about_the_system_outlives_every_model(connection: Connection) -> None:
+    """It opens with its cause, follows its words, and closes with it; switches leave it alone."""
+    connection.execute(delete(ALERTS))
+
+    def system(now_ms: int, **causes: str | None) -> list[tuple[Any, ...]]:
+        settle_system(connection, causes, now_ms * 10, now_ms)
+        names = (ALERTS.c.monitor, ALERTS.c.message, ALERTS.c.opened_ms, ALERTS.c.closed_ms)
+        return [tuple(row) for row in connection.execute(select(*names).order_by(ALERTS.c.id))]
+
+    assert system(1, disk=None, stalled=None) == []
+    assert system(2, disk="85 %") == [("disk", "85 %", 2, None)]
+    for now_ms, model in enumerate(("m-1", "m-2"), 3):
+        assert len(settle(connection, model, now_ms, 0.3)) == now_ms - 1
+    assert system(5, disk="86 %", stalled=None)[0] == ("disk", "86 %", 2, None)
+    assert system(6, stalled=None)[0] == ("disk", "86 %", 2, None)
+    assert system(7, disk=None)[0] == ("disk", "86 %", 2, 7)
+    assert system(8, disk="90 %")[-1] == ("disk", "90 %", 8, None)

@@ -18,7 +18,9 @@ def found(
         "worker": Written({"up": True, "since_ms": 1, "position": 7}, NOW_MS - worker_ms),
         "scorer": Written({"up": True, "since_ms": 2, "model": "m-1"} | scorer, NOW_MS - scorer_ms),
     }
+    written["journal"] = Written({"state": "ok"}, NOW_MS - worker_ms)
     out = processes(written, NOW_MS, lambda: health)
+    assert out["journal"] == ({"state": "ok"} if worker_ms <= STALE_MS else None)
     assert out["worker"] is not None
     assert out["scorer"] is not None
     return out["worker"], out["scorer"]
@@ -54,15 +56,17 @@ def test_a_worker_that_left_is_not_believed() -> None:
     left = {
         "worker": Written({"up": False, "since_ms": 5}, NOW_MS - 60_000),
         "scorer": Written({"up": True, "since_ms": 2}, NOW_MS),
+        "journal": Written({"state": "ok"}, NOW_MS),
     }
     out = processes(left, NOW_MS, lambda: HEALTH)
     assert out["worker"] == {"up": False, "since_ms": 5}
+    assert out["journal"] is None
     assert out["scorer"] == HEALTH | {"up": True, "since_ms": 900_000}
 
 
 def test_before_any_worker() -> None:
     """Nothing is known of what never ran; a scorer alone is there."""
-    assert processes({}, NOW_MS, lambda: None) == {"scorer": None, "worker": None}
+    assert processes({}, NOW_MS, lambda: None) == dict.fromkeys(("scorer", "worker", "journal"))
     assert processes({}, NOW_MS, lambda: HEALTH)["scorer"] == HEALTH | {
         "up": True,
         "since_ms": 900_000,

@@ -21,8 +21,8 @@ from assay.records import DAY_MS, Kind, ResolvedLabel
 from assay.workspace import Workspace
 
 LIVE_KEYS = [
-    *("stream_ms", "updated_ms", "currency", "scorer", "worker", "window_ms", "totals", "series"),
-    *("latency", "recent", "alerts", "findings", "labels", "error"),
+    *("stream_ms", "updated_ms", "currency", "scorer", "worker", "journal", "window_ms", "totals"),
+    *("series", "latency", "recent", "alerts", "findings", "labels", "error"),
 ]
 PERFORMANCE_KEYS = [
     *("from_ms", "to_ms", "model", "models", "matured_ms", "currency", "labels", "summary"),

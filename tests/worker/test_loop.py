@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from little_scorer import LittleScorer
 
 from assay.clock import VirtualClock
 from assay.errors import DatasetError
@@ -13,6 +14,7 @@ from assay.journal.follower import Follower
 from assay.journal.ledger import Ledger
 from assay.journal.stretch import decode_stretches
 from assay.records import Batch, Stretch, empty_events
+from assay.worker.gaps import Gaps
 from assay.worker.loop import Loop
 from assay.worker.meter import Meter
 
@@ -134,3 +136,29 @@ def test_a_consumer_that_fails_ends_the_loop(tmp_path: Path, ledger: Ledger) -> 
     with pytest.raises(DatasetError, match="the disk is full"):
         loop.run(threading.Event())
     assert book.position == 0
+
+
+def test_a_gap_is_told_and_passed(tmp_path: Path) -> None:
+    """Behind what cannot be read the consumers go on, exactly once, also after a restart."""
+    folder = tmp_path / "j"
+    scorer = LittleScorer(folder)
+    for _ in range(5):
+        scorer.decide(list(range(1, 20)))
+    scorer.ledger.close()
+    path = folder / "00000002.journal"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    gaps, book = Gaps(VirtualClock(5), None), Notebook("book")
+    for start in (0, 0):
+        follower = Follower(folder, start, on_gap=gaps.add)
+        loop = Loop(follower, decode_stretches, [book], Meter(1))
+        while loop.turn():
+            pass
+        loop.commit()
+    last = scorer.ledger.next_arrival - 1
+    assert len(book.arrivals) == len(set(book.arrivals)) < last - 1
+    assert (book.arrivals[0], book.arrivals[-1]) == (2, last)
+    (gap,) = gaps.document()["newest_gaps"]
+    assert "00000002" in gap["why"]
+    assert gap["position"] >> 40 == 2

@@ -10,6 +10,7 @@ from assay.clock import VirtualClock
 from assay.control.schema import LIVE, METADATA
 from assay.errors import UnavailableError
 from assay.journal.follower import Follower
+from assay.worker.causes import Causes
 from assay.worker.live_documents import LiveDocuments
 from assay.worker.meter import STUCK_S, Meter
 from assay.worker.scorer_watch import ScorerWatch
@@ -80,8 +81,10 @@ def test_live_documents(engine: Engine) -> None:
 
 
 def test_what_is_told(engine: Engine, tmp_path: Path) -> None:
-    """Both documents are there; far behind is told with its beginning; a stop is told too."""
+    """All of it is there; far behind is told with its beginning; a stop is told too."""
     clock, follower, readings = VirtualClock(1_000), Behind(tmp_path), []
+    causes: list[Causes] = []
+    damaged: list[dict[str, Any]] = []
     watch, live, meter = ScorerWatch(Scorer(), clock, None), LiveDocuments(engine, clock), Meter(1)
     status = Status(
         follower,
@@ -91,6 +94,8 @@ def test_what_is_told(engine: Engine, tmp_path: Path) -> None:
         clock,
         labels=lambda: {"waiting": 3},
         on_reading=lambda counters, at_ms: readings.append((counters, at_ms)),
+        journal=lambda: {"state": "ok", "checks": 4, "quarantined": damaged},
+        on_causes=causes.append,
     )
     status.tell()
     assert live.read("scorer") is None
@@ -109,6 +114,15 @@ def test_what_is_told(engine: Engine, tmp_path: Path) -> None:
         {"waiting": 3},
     )
     assert b'assay_worker_labels{state="waiting"} 3.0' in meter.text()
+    assert live.read("journal") == {"state": "ok", "checks": 4, "quarantined": [], "disk": None}
+    assert b"assay_worker_state_checks 4.0" in meter.text()
+    damaged.append({"number": 5, "offset": 7, "what": "torn"})
+    status.tell()
+    assert (causes[-2]["journal_damage"], "torn" in (causes[-1]["journal_damage"] or "")) == (
+        None,
+        True,
+    )
+    assert b"assay_worker_segments_quarantined 1.0" in meter.text()
     status.leave()
     assert (live.read("worker") or {})["up"] is False
 
@@ -118,7 +132,13 @@ def test_a_worker_that_never_turned(engine: Engine, tmp_path: Path) -> None:
     clock = VirtualClock(1_000)
     watch, live = ScorerWatch(Scorer(), clock, None), LiveDocuments(engine, clock)
     follower = Behind(tmp_path)
-    Status(follower, watch, live, Meter(1), clock, labels=dict, on_reading=print).leave()
+    told: dict[str, Any] = {
+        "labels": dict,
+        "on_reading": print,
+        "journal": dict,
+        "on_causes": print,
+    }
+    Status(follower, watch, live, Meter(1), clock, **told).leave()
     assert live.read("worker") == {"up": False, "since_ms": 1_000, "behind_since_ms": None}
 
 

@@ -156,8 +156,8 @@ def promote(
     BundleError, FeatureError, PolicyError
         If the model could not decide; nothing was written.
     ReleaseError
-        If it is live already, does not match what runs, somebody else came first, or the scorer
-        refused it.
+        If it is live already, does not match what runs, somebody else came first, the scorer
+        refused it, or its feature state was found to be wrong since its start.
     """
     return _release(workspace, model, "promote", by, expected_revision, wait_s)
 
@@ -190,6 +190,8 @@ def _release(
         live = live_facts(health, past)
         before = live["model"] if live else None
         target = _previous(before, health, past) if model is None else model
+        if cause == "promote":
+            _check_state(health, past)
         _check_new(target, health, past)
         _check(workspace, target, health)
         expected = past.revision if expected_revision is None else expected_revision
@@ -223,6 +225,18 @@ def _previous(live: str | None, health: Health | None, past: Past) -> str:
             "accepted: a rollback after a promotion, or assay model promote MODEL"
         )
     return target
+
+
+def _check_state(health: Health | None, past: Past) -> None:
+    """Refuse a promotion while the scorer's feature state is known to be wrong."""
+    found = past.journal.get("mismatch")
+    if not found or ((health or {}).get("started_ms") or 0) > found["found_ms"]:
+        return
+    raise ReleaseError(
+        f"the scorer's feature state is not what the journal gives, from arrival "
+        f"{found['arrival']} on, so every model is given wrong features; accepted: start the "
+        "scorer again, which restores its state, then promote; a rollback is possible now"
+    )
 
 
 def _check_new(model: str, health: Health | None, past: Past) -> None:

@@ -50,6 +50,7 @@ class Past(msgspec.Struct):
     switches: list[dict[str, Any]] = []
     requests: list[Request] = []
     seen: dict[str, Any] = {}
+    journal: dict[str, Any] = {}
     error: str | None = None
 
     @property
@@ -77,12 +78,16 @@ class Past(msgspec.Struct):
     def of(cls, engine: Engine) -> Past:
         """Read an open database."""
         with engine.connect() as connection:
-            seen = connection.execute(select(LIVE.c.document).where(LIVE.c.name == "scorer"))
-            document = seen.scalar()
+            names = LIVE.c.name.in_(("scorer", "journal"))
+            live = connection.execute(select(LIVE.c.name, LIVE.c.document).where(names))
+            documents = {
+                name: msgspec.json.decode(text, type=dict[str, Any]) for name, text in live
+            }
         return cls(
             switches=read_switches(engine),
             requests=Rollout(engine).last(REQUESTS_READ),
-            seen={} if document is None else msgspec.json.decode(document, type=dict[str, Any]),
+            seen=documents.get("scorer", {}),
+            journal=documents.get("journal", {}),
         )
 
 

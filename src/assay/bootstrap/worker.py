@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -13,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from assay.bootstrap.door import internal_key, make_tokeniser
 from assay.bootstrap.monitoring import make_monitor
 from assay.bootstrap.run import address_of
+from assay.bootstrap.segments import WorkspaceSegments
 from assay.clock import Clock, SystemClock
 from assay.control.database import open_control
 from assay.datasets.stream_table import StreamTable
@@ -21,18 +25,22 @@ from assay.datasets.table import TransactionTable
 from assay.errors import OwnerError, UnavailableError
 from assay.feedback.book import LabelBook
 from assay.feedback.resolve import Resolver
+from assay.journal.folded import decode_folded
 from assay.journal.follower import Follower
 from assay.journal.stretch import decode_stretches
 from assay.owner import Owner
 from assay.records import ResolvedLabel
 from assay.serving.keys import KeyRing
 from assay.worker.front import Front
+from assay.worker.gaps import Gaps
+from assay.worker.keeper import Keeper
 from assay.worker.live_documents import LiveDocuments
 from assay.worker.loop import Loop
 from assay.worker.meter import Meter
 from assay.worker.ports import Consumer
 from assay.worker.scorer_client import ScorerClient
 from assay.worker.scorer_watch import ScorerWatch
+from assay.worker.sealing import Sealing
 from assay.worker.status import Status
 from assay.worker.worker import Worker
 from assay.workspace import Workspace
@@ -100,8 +108,18 @@ def _build(workspace: Workspace, clock: Clock, owner: Owner) -> RunningWorker:
         owner_check=owner.check,
     )
     consumers: tuple[Consumer, ...] = (table, monitor, book)
-    follower = Follower(workspace.journal, min(consumer.position for consumer in consumers))
+
+    def needed() -> int:
+        return min(consumer.position for consumer in consumers)
+
+    before = live.read("journal")
+    gaps = Gaps(clock, before)
+    follower = Follower(workspace.journal, needed(), on_gap=gaps.add)
     watch = ScorerWatch(client, clock, live.read("scorer"))
+    keeper, floor = _make_keeper(workspace, clock, before)
+    sealing = Sealing(
+        WorkspaceSegments(workspace, clock), lambda: min(needed(), floor()), owner.check
+    )
     status = Status(
         follower,
         watch,
@@ -110,10 +128,48 @@ def _build(workspace: Workspace, clock: Clock, owner: Owner) -> RunningWorker:
         clock,
         labels=lambda: book.counts,
         on_reading=monitor.reading,
+        journal=lambda: _journal_document(keeper) | sealing.document | gaps.document(),
+        on_causes=monitor.causes,
     )
     loop = Loop(follower, decode_stretches, consumers, meter, status.tell, table.flush)
     front = Front(meter, KeyRing.load(workspace.api_keys).check)
-    return RunningWorker(Worker(loop, watch, front), loop, status, owner, engine)
+    threads: dict[str, Callable[[threading.Event], None]] = {
+        "loop": loop.run,
+        "watch": watch.run,
+        "sealing": sealing.run,
+    }
+    if keeper is not None:
+        threads["keeper"] = keeper.run
+    return RunningWorker(Worker(threads, front), loop, status, owner, engine)
+
+
+def _make_keeper(
+    workspace: Workspace, clock: Clock, before: dict[str, Any] | None
+) -> tuple[Keeper | None, Callable[[], int]]:
+    """Return what keeps the feature state, and from where its snapshots need the journal."""
+    settings = workspace.settings
+    if settings.keep_state != "on":
+        return None, lambda: 0
+    # The feature kernel and what it needs are loaded only where the state is kept.
+    from assay.bootstrap.states import WorkspaceStates
+
+    states = WorkspaceStates(workspace, clock)
+    keeper = Keeper(
+        states,
+        lambda position, on_gap: Follower(workspace.journal, position, on_gap=on_gap),
+        decode_folded,
+        clock,
+        snapshot_records=settings.snapshot_records,
+        snapshot_s=settings.snapshot_s,
+        before=before,
+    )
+    return keeper, states.floor
+
+
+def _journal_document(keeper: Keeper | None) -> dict[str, Any]:
+    if keeper is not None:
+        return keeper.document
+    return {"state": "off", "reason": "keep_state is off", "mismatch": None, "snapshot": None}
 
 
 def make_client(

@@ -52,6 +52,7 @@ def _report(document: dict[str, Any], hours: int) -> None:
     facts = {
         "scorer": _state(document["scorer"]),
         "worker": _state(document["worker"]),
+        "feature state": _kept(document["journal"]),
         "newest event": _moment(document["stream_ms"]),
         f"payments, {hours} h": totals["payments"],
         **{
@@ -73,7 +74,8 @@ def _alerts(out: Console, alerts: list[dict[str, Any]]) -> None:
     open_now = [alert for alert in alerts if alert["closed_ms"] is None]
     out.print(f"\n{len(open_now)} open alerts, {len(alerts) - len(open_now)} closed")
     for alert in open_now:
-        out.print(Text(f"  {alert['monitor']}, {alert['model']}: {alert['message']}"))
+        about = ", ".join(filter(None, (alert["monitor"], alert["model"])))
+        out.print(Text(f"  {about}: {alert['message']}"))
 
 
 def _findings(out: Console, findings: list[dict[str, Any]]) -> None:
@@ -106,6 +108,20 @@ def _state(process: dict[str, Any] | None) -> str:
     since_ms = process.get("since_ms")
     since = "" if since_ms is None else f" since {_moment(since_ms)}"
     return ("up" if process.get("up") else "down") + since
+
+
+def _kept(journal: dict[str, Any] | None) -> str:
+    """Return whether the scorer's feature state was found right, and what is kept of it."""
+    if journal is None:
+        return "unknown, no worker runs"
+    words = {"ok": "as the journal gives it", "behind": "being compared", "off": "not kept"}
+    state = words.get(journal["state"], "WRONG, see the alert")
+    if journal.get("reason"):
+        state += f": {journal['reason']}"
+    if journal.get("checked_rows"):
+        state += f", {journal['checked_rows']:,} rows and {journal['checks']:,} pieces compared"
+    snapshot = journal.get("snapshot")
+    return state + (f", snapshot of {_moment(snapshot['at_ms'])}" if snapshot else "")
 
 
 def _money(minor: int, currency: str) -> str:

@@ -18,9 +18,10 @@ class Notice(NamedTuple):
 
 
 def notices(state: Document) -> list[Notice]:
-    """Return what people must know to read any page, from the states of scorer and worker."""
+    """Return what people must know to read any page, from the states behind it."""
     scorer, worker = state.get("scorer") or {}, state.get("worker") or {}
-    return _scorer_notices(scorer) + _worker_notices(worker)
+    journal = state.get("journal") or {}
+    return _scorer_notices(scorer) + _journal_notices(journal) + _worker_notices(worker)
 
 
 def mark(found: list[Notice]) -> str:
@@ -46,6 +47,16 @@ def _scorer_notices(scorer: Document) -> list[Notice]:
         why = refused.get("reason") or refused if isinstance(refused, dict) else refused
         found.append(Notice("warning", "The scorer refused a model.", plain(why)))
     return found
+
+
+def _journal_notices(journal: Document) -> list[Notice]:
+    if journal.get("state") != "mismatch":
+        return []
+    message = (
+        "Models are given features that the journal does not give, and promotions are refused. "
+        "Start the scorer again: it restores its state."
+    )
+    return [Notice("danger", "The scorer's feature state is wrong.", message)]
 
 
 def _worker_notices(worker: Document) -> list[Notice]:

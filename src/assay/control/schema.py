@@ -152,7 +152,10 @@ ALERTS: Final = Table(
     _ms("opened_ms"),  # wall time
     _ms("closed_ms", null=True),
 )
-"""Open (closed_ms is null) and past alerts; at most one is open per monitor and model."""
+"""Open (closed_ms is null) and past alerts; at most one is open per monitor and model.
+
+An alert about the system itself has an empty model.
+"""
 
 LABELS: Final = Table(
     "labels",
@@ -173,4 +176,4 @@ LIVE: Final = Table(
     Column("document", Text, nullable=False),  # JSON
     _ms("updated_ms"),  # wall time
 )
-"""Small documents that are replaced: ``recent`` decisions, the ``scorer``'s state, ``worker``."""
+"""Small documents that are replaced: ``recent`` decisions, ``scorer``, ``worker``, ``journal``."""

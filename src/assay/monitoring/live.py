@@ -46,6 +46,7 @@ def empty_live(currency: str, count: int | None = 0) -> dict[str, Any]:
         "currency": currency,
         "scorer": None,
         "worker": None,
+        "journal": None,
         "window_ms": None,
         "totals": dict.fromkeys((*TOTALS, "reported_fraud"), count),
         "series": {name: [] for name in series},

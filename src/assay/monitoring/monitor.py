@@ -20,7 +20,7 @@ from sqlalchemy.dialects.sqlite import insert
 from assay.clock import Clock
 from assay.control.schema import KPI, LIVE, PROGRESS
 from assay.errors import ControlError
-from assay.monitoring.alerts import replace_findings, settle_alerts
+from assay.monitoring.alerts import replace_findings, settle_alerts, settle_system
 from assay.monitoring.drift import Drift
 from assay.monitoring.finding import Finding
 from assay.monitoring.kpi import Kpi
@@ -74,6 +74,7 @@ class Monitor:
         self._latency = Latency()
         self._taken, self._stream_ms = self._progress.position, self._progress.stream_ms
         self._looked: tuple[str | None, int] = None, 0
+        self._causes: dict[str, str | None] = {}
 
     @property
     def position(self) -> int:
@@ -153,6 +154,17 @@ class Monitor:
         self._owner_check()
         with self._engine.begin() as connection:
             self._latency.reading(connection, counters, at_ms, self._stream_ms)
+
+    def causes(self, causes: Mapping[str, str | None]) -> None:
+        """Let alerts say what is wrong with the system itself; see `settle_system`."""
+        told = self._causes.items()
+        news = {name: cause for name, cause in causes.items() if (name, cause) not in told}
+        if not news:
+            return
+        self._owner_check()
+        with self._engine.begin() as connection:
+            settle_system(connection, news, self._stream_ms, self._clock.now_ms())
+        self._causes |= news
 
     def _times(self, events: Events) -> NDArray[np.int64]:
         """Return the stream time of each event, and move on to the newest.

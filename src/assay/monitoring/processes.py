@@ -41,6 +41,9 @@ def processes(
 ) -> dict[str, Document | None]:
     """Return ``scorer`` and ``worker``: ``up``, ``since_ms`` and what was last known of them.
 
+    Beside them ``journal``: what the worker knows of the feature state and of the journal's
+    files; None without a worker that could know it.
+
     A worker that did not write for ten seconds is down since it last wrote. What it wrote of the
     scorer then says nothing any more, and the scorer is asked.
 
@@ -58,9 +61,11 @@ def processes(
     if worker is not None and state is not None and _stale(worker, now_ms) and state.get("up"):
         state |= {"up": False, "since_ms": worker.updated_ms}
     watched = state is not None and state.get("up") is True
+    journal = written.get("journal") if watched else None
+    told = {"worker": state, "journal": None if journal is None else journal.document}
     if scorer is not None and watched and not _stale(scorer, now_ms):
-        return {"scorer": scorer.document, "worker": state}
-    return {"scorer": _asked(scorer and scorer.document, ask()), "worker": state}
+        return {"scorer": scorer.document, **told}
+    return {"scorer": _asked(scorer and scorer.document, ask()), **told}
 
 
 def _stale(written: Written, now_ms: int) -> bool:

@@ -10,6 +10,22 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Summary, genera
 
 from assay.records import Stretch
 
+_JOURNAL_GAUGES: Final = {
+    "state_ok": "1 while the feature state is kept and equals the scorer's",
+    "state_mismatch": "1 while the feature state differs from the scorer's",
+    "state_checked_rows": "feature rows compared since the state was begun",
+    "state_checks": "pieces of the state compared since it was begun",
+    "state_position": "where the journal is folded on",
+    "state_behind_seconds": "age of the newest record that is folded, while there are newer ones",
+    "snapshot_position": "what the newest snapshot holds",
+    "snapshot_bytes": "size of the newest snapshot",
+    "snapshot_seconds": "how long the newest snapshot took",
+    "segments_sealed": "segments compressed since the start",
+    "segments_dropped": "segments deleted since the start, for their age",
+    "segments_quarantined": "segments that are damaged",
+    "gaps": "parts of the journal that could not be read",
+}
+
 STUCK_S: Final = 10.0
 """A loop that has not turned for so long is stuck."""
 
@@ -46,6 +62,7 @@ class Meter:
         self._behind = self._gauge("behind_bytes", "journal bytes not read yet")
         self._last_turn = self._gauge("last_turn_timestamp_seconds", "when the loop turned last")
         self._scorer_up = self._gauge("scorer_up", "1 while the scorer answers")
+        self._journal = {name: self._gauge(name, text) for name, text in _JOURNAL_GAUGES.items()}
         self._counter("starts", "workers started on this workspace").inc(starts)
         self._turned_s = time.monotonic()
         self.records = 0
@@ -63,6 +80,7 @@ class Meter:
             "report": len(stretch.reports),
             "label": len(stretch.labels),
             "switch": len(stretch.switches),
+            "check": len(stretch.checks),
         }
         for kind, count in held.items():
             self._records.labels(kind).inc(count)
@@ -88,6 +106,27 @@ class Meter:
         self._scorer_up.set(scorer_up)
         for name, count in labels.items():
             self._labels.labels(name).set(count)
+
+    def journal(self, document: Mapping[str, Any]) -> None:
+        """Note what is known of the journal's files and of the feature state."""
+        snapshot = document.get("snapshot") or {}
+        values = {
+            "state_ok": document.get("state") in {"ok", "behind"},
+            "state_mismatch": document.get("state") == "mismatch",
+            "state_checked_rows": document.get("checked_rows"),
+            "state_checks": document.get("checks"),
+            "state_position": document.get("position"),
+            "state_behind_seconds": document.get("behind_s"),
+            "snapshot_position": snapshot.get("position"),
+            "snapshot_bytes": snapshot.get("bytes"),
+            "snapshot_seconds": snapshot.get("took_s"),
+            "segments_sealed": document.get("sealed"),
+            "segments_dropped": document.get("dropped"),
+            "segments_quarantined": len(document.get("quarantined") or ()),
+            "gaps": document.get("gaps"),
+        }
+        for name, value in values.items():
+            self._journal[name].set(value or 0)
 
     def health(self) -> dict[str, Any]:
         """Return the state that ``GET /health`` gives."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-from assay.records import Stretch
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.records import Check, Events, Gap, Stretch, Switch
+
+if TYPE_CHECKING:
+    from assay.worker.kept_state import KeptState
 
 
 class Follower(Protocol):
@@ -95,4 +101,127 @@ class Live(Protocol):
 
     def write(self, documents: Mapping[str, Mapping[str, Any]]) -> None:
         """Replace some documents."""
+        ...
+
+
+class Folded(Protocol):
+    """A part of the journal in order of arrival: a switch, then decisions, then a check."""
+
+    @property
+    def position(self) -> int:
+        """Where the journal goes on after it."""
+        ...
+
+    @property
+    def records(self) -> int:
+        """How many it holds, of whatever kind."""
+        ...
+
+    @property
+    def next_arrival(self) -> int:
+        """The number after its last record's."""
+        ...
+
+    @property
+    def arrival_ms(self) -> int:
+        """When its last record arrived."""
+        ...
+
+    @property
+    def events(self) -> Events:
+        """Its n decisions' events."""
+        ...
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """What was journalled for them, shape (n, f)."""
+        ...
+
+    @property
+    def boots(self) -> NDArray[np.uint64]:
+        """Arrival of the switch in force for each, shape (n,)."""
+        ...
+
+    @property
+    def switch(self) -> Switch | None:
+        """What it begins with."""
+        ...
+
+    @property
+    def check(self) -> Check | None:
+        """What it ends with."""
+        ...
+
+
+DecodeFolded = Callable[[list[tuple[int, bytes]], int], Sequence[Folded]]
+"""From records, and the position after them, to parts."""
+
+Follow = Callable[[int, Callable[[Gap], None]], Follower]
+"""From a position, and who is told of gaps, to a follower."""
+
+
+class Fold(Protocol):
+    """The feature state and what advances it."""
+
+    def __call__(self, events: Events) -> NDArray[np.float32]:
+        """Fold events in and return the features each one had on its arrival."""
+        ...
+
+    def check(self, piece: int) -> int:
+        """Return the 64-bit digest of a piece of the state."""
+        ...
+
+
+class States(Protocol):
+    """Where a feature state comes from, and where it is kept."""
+
+    def started(self) -> int:
+        """Return the arrival of the scorer's newest start; 0 before the first."""
+        ...
+
+    def begin(self, behind: int, stopped: Callable[[], bool]) -> KeptState | None:
+        """Return the newest state that can be had; None if told to stop meanwhile.
+
+        Parameters
+        ----------
+        behind : int
+            Only a snapshot at or after this position will do; 0: the history will do as well.
+        stopped : callable
+
+        Raises
+        ------
+        AssayError
+            If there is none; it says why.
+        """
+        ...
+
+    def keep(self, state: KeptState) -> dict[str, Any]:
+        """Write a snapshot, drop all but the newest two; return ``position`` and ``bytes``."""
+        ...
+
+    def floor(self) -> int:
+        """Return the position that the older of the two newest snapshots needs the journal from.
+
+        It is 0 while there are not two.
+        """
+        ...
+
+
+class Segments(Protocol):
+    """The journal's files, apart from the one that is being written."""
+
+    def sealable(self) -> list[int]:
+        """Return the numbers of the segments that are whole and not compressed yet."""
+        ...
+
+    def seal(self, number: int) -> tuple[int, int] | None:
+        """Compress one; return its bytes before and after, None if it is damaged."""
+        ...
+
+    def quarantined(self) -> list[dict[str, Any]]:
+        """Return ``number``, ``offset``, ``what``, ``found_ms`` of each damaged segment."""
+        ...
+
+    def drop(self, before_position: int) -> list[int]:
+        """Delete what is older than the journal is kept and lies before a position."""
         ...

@@ -1,4 +1,4 @@
-"""The running worker: its loop and its watch in threads, its front in the event loop."""
+"""The running worker: its work in threads, its front in the event loop."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import uvloop
 
 from assay.listener import listening, make_server
 from assay.worker.front import Front
-from assay.worker.loop import Loop
-from assay.worker.scorer_watch import ScorerWatch
 
 log = logging.getLogger("assay.worker")
 
 
 class Worker:
-    """Runs until a signal, or until its loop fails.
+    """Runs until a signal, or until one of its threads fails.
 
     Parameters
     ----------
-    loop : Loop
-    watch : ScorerWatch
+    threads : mapping
+        By name what each thread runs until the event that it is given is set.
     front : Front
     """
 
-    def __init__(self, loop: Loop, watch: ScorerWatch, front: Front) -> None:
-        self._loop, self._watch, self._front = loop, watch, front
+    def __init__(
+        self, threads: Mapping[str, Callable[[threading.Event], None]], front: Front
+    ) -> None:
+        self._threads, self._front = dict(threads), front
         self._stop = threading.Event()
         self._failure: str | None = None
 
@@ -39,7 +39,7 @@ class Worker:
         Returns
         -------
         str or None
-            Why the loop failed, or None after a clean stop.
+            Why a thread failed, or None after a clean stop.
         """
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(self._serve(host, port, on_ready))
@@ -57,7 +57,7 @@ class Worker:
 
         threads = [
             threading.Thread(target=self._guarded, args=(run, fail), name=name)
-            for name, run in (("loop", self._loop.run), ("watch", self._watch.run))
+            for name, run in self._threads.items()
         ]
         try:
             for thread in threads:

@@ -116,7 +116,7 @@
     list("alerts", d, rows, (row) => {
       const li = element("li", row.closed_ms ? "closed" : "");
       li.append(element("span", `badge bg-${row.closed_ms ? "secondary" : "red"}-lt`, row.closed_ms ? "closed" : "open"), " ", element("strong", "", plain(row.monitor).replaceAll("_", " ")),
-        element("div", "", plain(row.message)), element("small", "nums", `${release(row.model)}, stream time ${utc(row.stream_ms, 0, 16)} UTC`));
+        element("div", "", plain(row.message)), element("small", "nums", row.model ? `${release(row.model)}, stream time ${utc(row.stream_ms, 0, 16)} UTC` : `the system itself, since ${utc(row.opened_ms, 0, 16)} UTC`));
       return li;
     }, "No alert", "Monitors compare live traffic with what the model was trained on, and tell here when it differs.");
   }
@@ -131,6 +131,15 @@
       li.append(name, value);
       return li;
     }, "Nothing measured yet", "Drift is measured once enough live traffic has come.");
+  }
+
+  function journal(d) {
+    const j = d.journal || {}, out = [];
+    if (j.state === "mismatch") out.push("Feature state wrong");
+    else if (j.state === "ok" || j.state === "behind") out.push(j.reason ? `Feature state not compared: ${plain(j.reason)}` : `Feature state compared: ${number(j.checked_rows)} rows, ${number(j.checks)} pieces, all equal`);
+    else if (j.state) out.push(`Feature state not kept: ${plain(j.reason)}`);
+    if (j.snapshot) out.push(`snapshot of ${utc(j.snapshot.at_ms, 11)} UTC`);
+    text("journal-state", out.join(" · "));
   }
 
   function labels(d) {
@@ -159,7 +168,7 @@
   let current = assay.block("document") || {};
   function show(d, trouble) {
     notices(d, trouble);
-    for (const part of [totals, charts, recent, alerts, findings, labels]) part(d);
+    for (const part of [totals, charts, recent, alerts, findings, journal, labels]) part(d);
   }
 
   function follow() {
