@@ -10,11 +10,13 @@ import typer
 
 from assay import __version__
 from assay.cli import (
+    audit,
     bench,
     console,
     dataset,
     decide,
     demo,
+    features,
     import_,
     init,
     key,
@@ -23,6 +25,7 @@ from assay.cli import (
     monitor,
     replay,
     serve,
+    standby,
     train,
     up,
     worker,
@@ -56,6 +59,9 @@ app.command("label")(label.label)
 app.command("monitor")(monitor.monitor)
 app.add_typer(model.app, name="model")
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(features.app, name="features")
+app.add_typer(audit.app, name="audit")
+app.add_typer(standby.app, name="standby")
 app.add_typer(key.app, name="key")
 app.add_typer(bench.app, name="bench")
 

@@ -51,6 +51,23 @@ def features(
     show(result, as_json=as_json)
 
 
+@app.command()
+def journal(
+    cards: Annotated[int, typer.Option(help="Cards in the state of the scorer.")] = 1_000_000,
+    records: Annotated[int, typer.Option(help="Decisions in the journal.")] = 200_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Time the journal: synced records a second, audits, bytes, and a start after kill -9.
+
+    Takes some minutes, most of them to prepare a workspace with that many cards.
+    """
+    from assay.simulation.journal_speed import measure_journal
+
+    with _folder() as folder, progress_bars() as report:
+        result = measure_journal(folder, cards=cards, records=records, progress=report)
+    show(result, as_json=as_json)
+
+
 @contextmanager
 def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="assay-bench-") as folder:
