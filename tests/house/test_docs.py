@@ -102,3 +102,14 @@ def test_modules_stay_small() -> None:
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > MODULE_LINES_MAX
     }
     assert long == set()
+
+
+def test_every_fault_names_a_test_that_exists() -> None:
+    """Each row of the fault matrix in docs/reliability.md names tests, and each of them exists."""
+    rows = re.findall(r"(?m)^\| (\d+) \| (.*) \|$", _read("docs/reliability.md"))
+    assert [int(number) for number, _ in rows] == [*range(1, 13), 36, 38, 39]
+    for number, row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
+        assert named, f"row {number} names no test"
+        for path, test in named:
+            assert f"def {test}(" in _read(path), f"row {number}: {path} has no {test}"
