@@ -50,7 +50,13 @@ def newest(
     snapshots: Snapshots, end_position: int = 1 << 60, feature_set: FeatureSet = SET, **other: int
 ) -> tuple[Fold, Mark] | None:
     bounds = BOUNDS | other
-    return newest_fold(snapshots, feature_set, **bounds, stream=STREAM, end_position=end_position)
+    return newest_fold(
+        snapshots,
+        feature_set,
+        **bounds,
+        stream=STREAM,
+        fits=lambda mark: mark.position <= end_position,
+    )
 
 
 def usable(

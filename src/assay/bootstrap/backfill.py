@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from assay.bootstrap.features import make_fold, state_snapshots, workspace_features
+from assay.bootstrap.features import make_fold, newest_state, state_snapshots, workspace_features
 from assay.bootstrap.progress import Progress, quiet
 from assay.bootstrap.rollout import Requests, first_scoring
 from assay.bootstrap.scorer import read_history
@@ -16,14 +16,11 @@ from assay.clock import Clock
 from assay.errors import BundleError, JournalError
 from assay.features.definitions import FeatureSet
 from assay.features.fold import Fold
-from assay.features.snapshots import Mark, newest_fold
+from assay.features.snapshots import Mark
 from assay.journal.boot_record import BootRecord
 from assay.journal.entries import EntryHead, EntryKind
-from assay.journal.folder import Folder
 from assay.journal.follower import Follower
-from assay.journal.log import OFFSET_BITS
 from assay.journal.recovery import scan_events
-from assay.journal.segment_file import segment_bytes
 from assay.workspace import Workspace
 
 
@@ -100,16 +97,7 @@ def _beginning(
     workspace: Workspace, features: FeatureSet, stream: str, progress: Progress
 ) -> tuple[Fold, Mark, int]:
     """Return the state to go on with, its mark, and how many events of history are new in it."""
-    settings = workspace.settings
-    found = newest_fold(
-        state_snapshots(workspace),
-        features,
-        lateness_ms=settings.lateness_s * 1000,
-        entities_max=settings.entities_max,
-        events_max=settings.entity_events_max,
-        stream=stream,
-        end_position=_end(workspace),
-    )
+    found = newest_state(workspace, features, state_snapshots(workspace))
     if found is not None:
         return *found, 0
     fold = make_fold(workspace, features)
@@ -156,9 +144,3 @@ def _follow(workspace: Workspace, fold: Fold, mark: Mark, progress: Progress) ->
         progress("fold the journal (MB)", max(total - left, 0), total)
     follower.sync()
     return mark
-
-
-def _end(workspace: Workspace) -> int:
-    folder = Folder(workspace.journal)
-    last = folder.numbers()[-1]
-    return last << OFFSET_BITS | segment_bytes(folder, last)

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from assay.bootstrap.audit_range import Reading, Span
 from assay.bootstrap.difference import Differences
-from assay.bootstrap.features import make_fold
+from assay.bootstrap.features import make_fold, newest_state, state_snapshots
 from assay.bootstrap.progress import Progress
 from assay.bootstrap.scorer import read_history
 from assay.clock import Clock
 from assay.errors import JournalError
 from assay.features.definitions import FeatureSet
 from assay.features.fold import Fold
-from assay.features.snapshots import Mark, Snapshots, newest_fold
+from assay.features.snapshots import Mark
 from assay.journal.boot_record import BootRecord
 from assay.journal.log import OFFSET_BITS
 from assay.journal.recovery import scan_events
@@ -95,16 +95,9 @@ class FeatureReplay:
 
     def _begin(self, position: int, progress: Progress) -> tuple[Fold, Mark | None]:
         """Return the state of a snapshot before the position, else of the history alone."""
-        workspace, settings = self._workspace, self._workspace.settings
-        found = newest_fold(
-            Snapshots(workspace.state, self._clock),
-            self._features,
-            lateness_ms=settings.lateness_s * 1000,
-            entities_max=settings.entities_max,
-            events_max=settings.entity_events_max,
-            stream=self._stream,
-            end_position=position,
-        )
+        workspace = self._workspace
+        snapshots = state_snapshots(workspace, self._clock)
+        found = newest_state(workspace, self._features, snapshots, position)
         if found is not None:
             return found
         fold = make_fold(workspace, self._features)

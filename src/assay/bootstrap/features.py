@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import runpy
+from typing import Final
 
 from assay.clock import Clock, SystemClock
-from assay.errors import FeatureError
+from assay.errors import FeatureError, JournalError
 from assay.features.definitions import FeatureSet
 from assay.features.fold import Fold
 from assay.features.snapshots import Mark, Snapshots, newest_fold
+from assay.journal.entries import first_arrival
+from assay.journal.follower import Follower
 from assay.workspace import Workspace
+
+log = logging.getLogger("assay.features")
+
+ANYWHERE: Final = 1 << 62
+"""Beyond every journal: a snapshot never holds more than is durable."""
 
 
 def workspace_features(workspace: Workspace) -> FeatureSet:
@@ -34,15 +43,64 @@ def workspace_features(workspace: Workspace) -> FeatureSet:
     return features
 
 
+def state_bounds(workspace: Workspace) -> dict[str, int]:
+    """Return what a feature state is bounded by."""
+    settings = workspace.settings
+    return {
+        "lateness_ms": settings.lateness_s * 1000,
+        "entities_max": settings.entities_max,
+        "events_max": settings.entity_events_max,
+    }
+
+
 def make_fold(workspace: Workspace, features: FeatureSet) -> Fold:
     """Return an empty feature state with the workspace's bounds."""
-    settings = workspace.settings
-    return Fold(
+    return Fold(features, **state_bounds(workspace))
+
+
+def state_snapshots(workspace: Workspace, clock: Clock | None = None) -> Snapshots:
+    """Return the snapshots of the workspace's feature state; they leave the journal its reserve."""
+    reserve_bytes = workspace.settings.disk_reserve_mb << 20
+    return Snapshots(workspace.state, clock or SystemClock(), reserve_bytes=2 * reserve_bytes)
+
+
+def newest_state(
+    workspace: Workspace,
+    features: FeatureSet,
+    snapshots: Snapshots,
+    end_position: int = ANYWHERE,
+) -> tuple[Fold, Mark] | None:
+    """Return the newest state that the workspace's journal continues; None if there is none.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    features : FeatureSet
+    snapshots : Snapshots
+    end_position : int
+        Where in the journal it may lie at most.
+    """
+
+    def fits(mark: Mark) -> bool:
+        return mark.position <= end_position and _continues(workspace, mark)
+
+    return newest_fold(
+        snapshots,
         features,
-        lateness_ms=settings.lateness_s * 1000,
-        entities_max=settings.entities_max,
-        events_max=settings.entity_events_max,
+        **state_bounds(workspace),
+        stream=Follower(workspace.journal).stream,
+        fits=fits,
     )
+
+
+def _continues(workspace: Workspace, mark: Mark) -> bool:
+    """Tell whether the journal goes on where a snapshot ends: a cut may have taken its events."""
+    try:
+        records = Follower(workspace.journal, mark.position).read(1)
+    except JournalError as error:
+        log.warning("a snapshot of the feature state does not fit the journal: %s", error)
+        return False
+    return not records or first_arrival(records[0][1]) == mark.next_arrival
 
 
 def restore_fold(
@@ -52,21 +110,6 @@ def restore_fold(
 
     Snapshots beyond the journal's end are deleted: what they hold was never durable.
     """
-    settings = workspace.settings
     snapshots = state_snapshots(workspace)
     snapshots.drop_ahead(stream, end_position)
-    return newest_fold(
-        snapshots,
-        features,
-        lateness_ms=settings.lateness_s * 1000,
-        entities_max=settings.entities_max,
-        events_max=settings.entity_events_max,
-        stream=stream,
-        end_position=end_position,
-    )
-
-
-def state_snapshots(workspace: Workspace, clock: Clock | None = None) -> Snapshots:
-    """Return the snapshots of the workspace's feature state; they leave the journal its reserve."""
-    reserve_bytes = workspace.settings.disk_reserve_mb << 20
-    return Snapshots(workspace.state, clock or SystemClock(), reserve_bytes=2 * reserve_bytes)
+    return newest_state(workspace, features, snapshots, end_position)

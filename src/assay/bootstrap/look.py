@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from assay.bootstrap.door import Door, make_encoder
-from assay.bootstrap.features import make_fold, state_snapshots
+from assay.bootstrap.features import make_fold, newest_state, state_snapshots
 from assay.bootstrap.progress import Progress, quiet
 from assay.bootstrap.rollout import Requests, first_scoring
 from assay.bootstrap.scorer import read_history
 from assay.clock import Clock, SystemClock
 from assay.features.definitions import FeatureSet
 from assay.features.fold import Fold
-from assay.features.snapshots import newest_fold
 from assay.journal.follower import Follower
 from assay.journal.reader import last_boot
 from assay.journal.recovery import scan_events
@@ -23,9 +22,6 @@ from assay.records import EVENT, Action, Batch, Mode
 from assay.serving.arrival import flag_arrivals
 from assay.serving.ladder import Ladder
 from assay.workspace import Workspace
-
-_ANYWHERE: Final = 1 << 62
-"""Beyond every journal: a snapshot never holds more than is durable."""
 
 
 def look(
@@ -73,16 +69,8 @@ def look(
 
 def _fold(workspace: Workspace, features: FeatureSet, progress: Progress) -> Fold:
     """Return the state as it is now: the newest snapshot's, or the history's, and the journal."""
-    settings, follower = workspace.settings, Follower(workspace.journal)
-    restored = newest_fold(
-        state_snapshots(workspace),
-        features,
-        lateness_ms=settings.lateness_s * 1000,
-        entities_max=settings.entities_max,
-        events_max=settings.entity_events_max,
-        stream=follower.stream,
-        end_position=_ANYWHERE,
-    )
+    follower = Follower(workspace.journal)
+    restored = newest_state(workspace, features, state_snapshots(workspace))
     if restored is not None:
         fold, mark = restored
         follower = Follower(workspace.journal, mark.position)

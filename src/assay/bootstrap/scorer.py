@@ -16,7 +16,7 @@ import msgspec
 
 import assay
 from assay.bootstrap.door import Door, internal_key, make_encoder
-from assay.bootstrap.features import make_fold, restore_fold, state_snapshots
+from assay.bootstrap.features import make_fold, restore_fold, state_bounds, state_snapshots
 from assay.bootstrap.journalled import Journalled
 from assay.bootstrap.progress import Progress, quiet
 from assay.bootstrap.rollout import Requests, first_scoring, release_loader
@@ -175,14 +175,9 @@ def _open_ledger(workspace: Workspace, features: FeatureSet, clock: Clock) -> Le
 
 def _checked_position(workspace: Workspace, features: FeatureSet, clock: Clock) -> int:
     """Return up to where the newest snapshot makes the journal's bytes dispensable."""
-    settings = workspace.settings
-    usable = state_snapshots(workspace, clock).usable(
-        features,
-        lateness_ms=settings.lateness_s * 1000,
-        entities_max=settings.entities_max,
-        events_max=settings.entity_events_max,
-        stream=Follower(workspace.journal).stream,
-    )
+    stream = Follower(workspace.journal).stream
+    bounds = state_bounds(workspace)
+    usable = state_snapshots(workspace, clock).usable(features, **bounds, stream=stream)
     return max((snapshot.mark.position for snapshot in usable), default=0)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from assay.bootstrap.features import make_fold
+from assay.bootstrap.features import make_fold, newest_state, state_bounds, state_snapshots
 from assay.bootstrap.scorer import read_history, runtime_digest
 from assay.bootstrap.versions import feature_set
 from assay.clock import Clock
 from assay.errors import JournalError
-from assay.features.snapshots import Mark, Snapshots, newest_fold
+from assay.features.snapshots import Mark
 from assay.journal.boot_record import BootRecord
 from assay.journal.entries import EntryHead, EntryKind, first_arrival
 from assay.journal.folder import Folder
@@ -18,7 +18,6 @@ from assay.journal.follower import Follower
 from assay.journal.log import OFFSET_BITS
 from assay.journal.reader import read_journal
 from assay.journal.segment import SEGMENT_HEAD_BYTES
-from assay.journal.segment_file import segment_bytes
 from assay.worker.kept_state import KeptState
 from assay.workspace import Workspace
 
@@ -44,8 +43,7 @@ class WorkspaceStates:
     def __init__(self, workspace: Workspace, clock: Clock) -> None:
         self._workspace = workspace
         self._folder = Folder(workspace.journal)
-        reserve_bytes = workspace.settings.disk_reserve_mb << 20
-        self._snapshots = Snapshots(workspace.state, clock, reserve_bytes=reserve_bytes)
+        self._snapshots = state_snapshots(workspace, clock)
         self._begun: tuple[FeatureSet, dict[str, Any]] | None = None
         self._newest: tuple[int, Start | None] = 0, None
 
@@ -67,17 +65,10 @@ class WorkspaceStates:
         arrival, boot = start
         # As it is now: the scorer may have started with other settings than this worker.
         workspace = Workspace.open(self._workspace.path)
-        settings, features = workspace.settings, feature_set(workspace, boot.feature_set)
+        features = feature_set(workspace, boot.feature_set)
         stream = Follower(workspace.journal).stream
-        bounds = {
-            "lateness_ms": settings.lateness_s * 1000,
-            "entities_max": settings.entities_max,
-            "events_max": settings.entity_events_max,
-        }
-        self._begun = features, bounds | {"stream": stream}
-        restored = newest_fold(
-            self._snapshots, features, **bounds, stream=stream, end_position=self._end()
-        )
+        self._begun = features, state_bounds(workspace) | {"stream": stream}
+        restored = newest_state(workspace, features, self._snapshots)
         if restored is not None and restored[1].position >= behind:
             fold, mark = restored
         elif behind:
@@ -154,10 +145,6 @@ class WorkspaceStates:
             fold(events[at : at + _CHUNK_ROWS])
         stream = Follower(workspace.journal).stream
         return Mark(stream, 0, len(events) + 1, 0, 0, base)
-
-    def _end(self) -> int:
-        last = self._folder.numbers()[-1]
-        return last << OFFSET_BITS | segment_bytes(self._folder, last)
 
     def _start(self) -> Start | None:
         """Return the newest start: every start begins a segment with its boot record."""

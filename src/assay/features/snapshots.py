@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -238,9 +238,9 @@ def newest_fold(
     entities_max: int,
     events_max: int,
     stream: str,
-    end_position: int,
+    fits: Callable[[Mark], bool],
 ) -> tuple[Fold, Mark] | None:
-    """Return the newest sound state not beyond `end_position`, or None if there is none.
+    """Return the newest sound state whose mark fits, or None if there is none.
 
     A damaged snapshot is logged with its file, and the one before it is taken.
     """
@@ -249,7 +249,7 @@ def newest_fold(
     while True:
         # Looked up anew each time: while one was tried, others may have been written or removed.
         found = snapshots.usable(feature_set, **bounds, stream=stream)
-        fitting = (s for s in found if s.path not in tried and s.mark.position <= end_position)
+        fitting = (s for s in found if s.path not in tried and fits(s.mark))
         snapshot = next(fitting, None)
         if snapshot is None:
             return None
