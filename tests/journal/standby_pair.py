@@ -55,9 +55,9 @@ def open_log(folder: Path, port: int, timeout_s: float = 2.0, **options: object)
     return Log.open(folder, VirtualClock(), segment_bytes=20_000, mirror=mirror)
 
 
-def promoted(folder: Path) -> list[bytes]:
+def promoted(folder: Path, *, force: bool = False) -> list[bytes]:
     """Take over with a standby that does not run, and return the records that are there then."""
-    promote_stopped(folder)
+    promote_stopped(folder, force=force)
     log = Log.open(folder, VirtualClock())
     try:
         return [record for _, record in log.scan()]
