@@ -31,8 +31,8 @@ check: .venv/.ready ## lint, format, types, and which stage may import which
 test: .venv/.ready .venv/.browser ## the tests, without the slow ones and the fault runs
 	.venv/bin/pytest -m "not slow and not faults"
 
-test-faults: .venv/.ready ## kill loops and long random runs against the journal and the scorer
-	.venv/bin/pytest -m faults
+test-faults: .venv/.ready .venv/.browser ## kill loops and long random runs against the journal and the scorer
+	.venv/bin/pytest -m faults -s
 
 test-all: .venv/.ready .venv/.browser ## every test
 	.venv/bin/pytest
@@ -60,8 +60,8 @@ bench: .venv/.ready ## decisions per second on this machine
 	  echo "setup: uv could not fill .venv; see its message above" >&2; exit 1; }
 	@touch $@
 
-# The browser tests drive the system's Chromium. Where it cannot be installed they are skipped,
-# and say so; continuous integration insists on it.
+# The browser tests drive the system's Chromium, and the fault tests strace. Where these cannot be
+# installed the tests are skipped, and say so; continuous integration insists on them.
 .venv/.browser: .venv/.ready
 	@if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then \
 	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
@@ -69,6 +69,11 @@ bench: .venv/.ready ## decisions per second on this machine
 	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
 	        --no-install-recommends chromium fonts-liberation; } >/dev/null 2>&1 || true; \
 	  fi; \
+	fi; \
+	if ! command -v strace >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "setup: installing strace for the fault tests" >&2; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	      --no-install-recommends strace; } >/dev/null 2>&1 || true; \
 	fi; \
 	if command -v chromium >/dev/null || command -v google-chrome >/dev/null; then touch $@; \
 	elif [ -n "$${CI:-}" ]; then echo "setup: no Chromium, and the browser tests are required here" >&2; exit 1; \

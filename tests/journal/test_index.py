@@ -11,7 +11,7 @@ import pytest
 from assay.errors import DamageError, JournalError
 from assay.journal.boot_record import BootRecord
 from assay.journal.decision_record import encode_decisions
-from assay.journal.index import SegmentIndex
+from assay.journal.index import SegmentIndex, _decode_boots
 from assay.journal.index_builder import IndexBuilder
 from assay.records import Batch
 
@@ -93,3 +93,10 @@ def test_every_changed_byte_is_found(make_batch: Maker, tmp_path: Path) -> None:
     path.write_bytes(whole[:8] + b"\x02" + whole[9:])
     with pytest.raises(JournalError, match="has format 2; accepted: 1"):
         SegmentIndex.load(path)
+
+
+@pytest.mark.parametrize("data", [b"abc", bytes(8) + b"\xff\0\0\0short"])
+def test_boots_that_do_not_fit_are_refused(data: bytes) -> None:
+    """Stray bytes, or a boot record longer than what is left, are damage."""
+    with pytest.raises(DamageError, match="its boot records do not fit"):
+        _decode_boots(data, "00000001.index")

@@ -304,6 +304,31 @@ class Taken:
     rows: int
 
 
+def test_only_ids_count_among_the_last_ids(tmp_path: Path, make_batch: Any) -> None:
+    """Checks and labels between decisions take no place of an id, also from a mark on."""
+    clock = VirtualClock(1_700_000_000_000)
+
+    def opened(mark: Taken | None) -> Ledger:
+        ledger = Ledger(tmp_path, clock, segment_bytes=40_000, ids_max=2048, horizon_ms=86_400_000)
+        ledger.recover(101, lambda _events: None, lambda _rows: None, mark)
+        ledger.start(BOOT)
+        return ledger
+
+    ledger = opened(None)
+    commit(ledger, make_batch, 600, clock.now_ms(), 1)
+    for i in range(2100):
+        ledger.commit([ledger.check(i, i, clock.now_ms())])
+    commit(ledger, make_batch, 50, clock.now_ms(), 1000)
+    mark = Taken(ledger.position, ledger.next_arrival, ledger.last_arrival_ms, 650)
+    ledger.close()
+    opened(mark).close()  # begins a segment, so that all before it can be sealed
+    for number in sealable(Folder(tmp_path)):
+        assert seal(Folder(tmp_path), number, clock)
+    ledger = opened(mark)
+    assert all(ledger.find(f"t-{i}", i, i) for i in (1, 600, 1000, 1049))
+    ledger.close()
+
+
 @pytest.mark.parametrize("sealed", [False, True])
 @pytest.mark.parametrize("at", [0, 1, 5, 11])
 def test_recovery_from_a_mark(tmp_path: Path, make_batch: Any, at: int, *, sealed: bool) -> None:

@@ -131,3 +131,15 @@ def test_hostile_sizes_are_refused(tmp_path: Path) -> None:
         path.write_bytes(changed)
         with pytest.raises(DamageError):
             Sealed(path)
+
+
+def test_a_table_that_the_file_cannot_hold_is_not_read(tmp_path: Path) -> None:
+    """A small file that names four thousand million blocks is refused before they are read."""
+    path = tmp_path / "00000001.sealed"
+    make(path, b"x" * 100)
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<QII", data, 16, 2**32 - 1, 1, 2**32 - 1)
+    struct.pack_into("<I", data, 12, value(bytes(data[16:TABLE_AT])))
+    path.write_bytes(data)
+    with pytest.raises(DamageError, match="too short for 4294967295 blocks"):
+        Sealed(path)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
+from assay.errors import DamageError
 from assay.journal.entries import ENTRY_HEAD_BYTES, first_arrival
+from assay.journal.firsts import Firsts
 from assay.journal.folder import Folder
 from assay.journal.frames import FRAME_BYTES, GROUP_KIND
 from assay.journal.index import SegmentIndex
+from assay.journal.index_files import load_index, scan_index
 from assay.journal.log import OFFSET_BITS, Log
 from assay.journal.places import Places
-from assay.journal.segment_file import segment_head
 
 _INDEXES_KEPT: Final = 8
 
@@ -34,7 +37,7 @@ class Finder:
         self._log, self._folder = log, folder
         self._places: dict[int, Places] = {}
         self._newest = 0
-        self._firsts: dict[int, int] = {}
+        self._firsts = Firsts(folder)
         self._indexes: OrderedDict[int, SegmentIndex] = OrderedDict()
         self._finding = threading.Lock()
 
@@ -59,34 +62,16 @@ class Finder:
         with self._finding:
             if not 0 < arrival <= self._newest:
                 return None
-            number = self._segment(arrival)
+            number = self._firsts.segment_of(arrival, self._folder.numbers())
             if number is None:
                 return None
-            if self._folder.index(number).exists():  # a walk would decompress for every step
-                return self._indexed(number, arrival)
             places = self._places.get(number)
             position = None if places is None else places.before(arrival)
-            if position is not None:
-                return self._walk(position, arrival)
-            return self._searched(number, arrival)
-
-    def _segment(self, arrival: int) -> int | None:
-        """Return the segment that begins at or last before an arrival."""
-        numbers = self._folder.numbers()
-        low, high = 0, len(numbers)
-        while low < high:
-            middle = (low + high) // 2
-            if self._first(numbers[middle]) <= arrival:
-                low = middle + 1
-            else:
-                high = middle
-        return numbers[low - 1] if low else None
-
-    def _first(self, number: int) -> int:
-        first = self._firsts.get(number)
-        if first is None:
-            first = self._firsts[number] = segment_head(self._folder, number).first_arrival
-        return first
+            # In a sealed segment a walk would decompress for every step.
+            if position is not None and not self._folder.index(number).exists():
+                with suppress(DamageError):  # what is sound behind it, an index made now knows
+                    return self._walk(position, arrival)
+            return self._indexed(number, arrival)
 
     def _walk(self, position: int, arrival: int) -> bytes | None:
         """Go from record to record, across the heads of groups."""
@@ -98,26 +83,24 @@ class Finder:
                     return payload if found == arrival else None
             position += FRAME_BYTES + len(payload)
 
-    def _indexed(self, number: int, arrival: int) -> bytes | None:
+    def _indexed(self, number: int, arrival: int) -> bytes:
         index = self._indexes.get(number)
         if index is None:
-            index = self._indexes[number] = SegmentIndex.load(self._folder.index(number))
+            sealed = self._folder.sealed(number).exists()
+            index = (load_index if sealed else scan_index)(self._folder, number)
+            self._indexes[number] = index
             if len(self._indexes) > _INDEXES_KEPT:
                 self._indexes.popitem(last=False)
         self._indexes.move_to_end(number)
         position = index.find_arrival(arrival)
         if position is not None:
             return self._log.read(position)
-        return next((payload for boot, payload in index.boots if boot == arrival), None)
-
-    def _searched(self, number: int, arrival: int) -> bytes | None:
-        """Look through a segment that has no index yet, or never will: it is damaged."""
-        for position, payload in self._log.scan(number << OFFSET_BITS):
-            if position >> OFFSET_BITS != number or first_arrival(payload) > arrival:
-                return None
-            if first_arrival(payload) == arrival:
+        for boot, payload in index.boots:
+            if boot == arrival:
                 return payload
-        return None
+        # Arrivals have no holes, so it was there.
+        what = f"the record with arrival {arrival} is not among what is sound"
+        raise DamageError(self._folder.segment(number).name, 0, what)
 
     def _drop_sealed(self) -> None:
         """Forget the notes about segments that have an index by now; called once a segment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -66,7 +67,7 @@ class Follower:
     def stream(self) -> str:
         """Name of the stream; ``""`` while the journal is empty."""
         if not self._stream and (numbers := self._folder.numbers()):
-            self._stream = stream_name(segment_head(self._folder, numbers[0]).stream)
+            self._stream = stream_name(self._any_head(numbers).stream)
         return self._stream
 
     def read(self, records_max: int = 65_536) -> Records:
@@ -133,6 +134,13 @@ class Follower:
     def _path(self, number: int) -> Path:
         return self._folder.segment(number)
 
+    def _any_head(self, numbers: list[int]) -> SegmentHead:
+        """Return the first head that is sound: all name the same stream."""
+        for number in numbers[:-1]:
+            with suppress(DamageError, FileNotFoundError):
+                return segment_head(self._folder, number)
+        return segment_head(self._folder, numbers[-1])
+
     def _go_to(self, position: int) -> None:
         self._position, self._number, self._at = position, position >> OFFSET_BITS, 0
 
@@ -179,6 +187,8 @@ class Follower:
                 return group_start(file, path.name, max(offset, SEGMENT_HEAD_BYTES), end)
             except DamageError as bad:
                 raise self._hole(bad, end) from None
+            except OSError as error:
+                raise self._unread(error) from None
 
     def _leave_removed(self, numbers: list[int]) -> bool:
         """Go on behind what retention removed; it was read already, or is a gap."""
@@ -272,6 +282,8 @@ class Follower:
                         return
             except DamageError as bad:
                 raise self._hole(bad, end, last=last) from None
+            except OSError as error:
+                raise self._unread(error) from None
 
     def _resume(self, out: Records, records: Records) -> None:
         """Add what follows the position, which lies within a group, of that group's records."""
@@ -291,6 +303,15 @@ class Follower:
             found = next_sound_group(file, self._position & OFFSET_MASK, end)
         if found:
             return _HoleError(bad, self._number << OFFSET_BITS | found)
+        return _HoleError(bad, 0 if last else _first(self._number + 1))
+
+    def _unread(self, error: OSError) -> Exception:
+        """Return the hole that a bad sector makes; what lies behind it is not looked for."""
+        if error.errno != errno.EIO:
+            return error
+        path, offset = self._path(self._number), self._position & OFFSET_MASK
+        bad = DamageError(path.name, offset, "the disk cannot read it")
+        last = not self._folder.is_there(self._number + 1)
         return _HoleError(bad, 0 if last else _first(self._number + 1))
 
     def _pass(self, hole: _HoleError, on_gap: OnGap) -> None:

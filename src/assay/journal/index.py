@@ -105,9 +105,11 @@ class SegmentIndex:
             raise DamageError(path.name, 0, f"it has {len(data)} bytes for {records} records")
         if xxh3_64_intdigest(memoryview(data)[_HASHED_FROM:]) != digest:
             raise DamageError(path.name, 0, "its checksum is wrong")
+        if path.stem.isdecimal() and int(path.stem) != number:
+            raise DamageError(path.name, 0, f"it is the index of segment {number}")
         entries = np.frombuffer(data, INDEXED, records, _HEADER.size)
         order = np.frombuffer(data, np.uint32, records, order_at)
-        return cls(number, entries, _decode_boots(data[boots_at:]), order)
+        return cls(number, entries, _decode_boots(data[boots_at:], path.name), order)
 
     def encode(self) -> bytes:
         """Return what an index file holds."""
@@ -165,11 +167,13 @@ class SegmentIndex:
         return [int(self.entries["position"][row]) for row in rows]
 
 
-def _decode_boots(data: bytes) -> Boots:
+def _decode_boots(data: bytes, name: str) -> Boots:
     boots: Boots = []
     at = 0
-    while at < len(data):
+    while at + _BOOT.size <= len(data):
         arrival, size = _BOOT.unpack_from(data, at)
         at += _BOOT.size + size
         boots.append((arrival, data[at - size : at]))
+    if at != len(data):
+        raise DamageError(name, 0, "its boot records do not fit")
     return boots

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from assay.errors import DamageError, JournalError
 from assay.journal.boot_record import BootRecord
 from assay.journal.decision_record import stream_name
 from assay.journal.entries import EntryHead, EntryKind
+from assay.journal.firsts import Firsts
 from assay.journal.folder import Folder
 from assay.journal.frames import FRAME_BYTES, PAYLOAD_BYTES_MAX, BadFrameError, decode_body
 from assay.journal.growing_index import GrowingIndex
@@ -16,6 +19,9 @@ from assay.journal.index import SegmentIndex
 from assay.journal.index_files import load_index
 from assay.journal.segment_file import open_segment, segment_head
 from assay.journal.segments import OFFSET_BITS, OFFSET_MASK
+
+_INDEXES_KEPT: Final = 256
+"""Each is a mapped file, and takes a descriptor."""
 
 Found = tuple[int, bytes]
 """Position and payload."""
@@ -35,8 +41,8 @@ class Lookup:
 
     def __init__(self, directory: Path) -> None:
         self._folder = Folder(directory)
-        self._firsts: dict[int, int] = {}
-        self._sealed: dict[int, SegmentIndex] = {}
+        self._firsts = Firsts(self._folder)
+        self._sealed: OrderedDict[int, SegmentIndex] = OrderedDict()
         self._growing: dict[int, GrowingIndex] = {}
 
     @property
@@ -105,31 +111,21 @@ class Lookup:
         return numbers
 
     def _position(self, arrival: int) -> int | None:
-        numbers = self._numbers()
-        low, high = 0, len(numbers)
-        while low < high:
-            middle = (low + high) // 2
-            if self._first_arrival(numbers[middle]) <= arrival:
-                low = middle + 1
-            else:
-                high = middle
-        return self._index(numbers[low - 1]).find_arrival(arrival) if low else None
-
-    def _first_arrival(self, number: int) -> int:
-        first = self._firsts.get(number)
-        if first is None:
-            first = self._firsts[number] = segment_head(self._folder, number).first_arrival
-        return first
+        number = self._firsts.segment_of(arrival, self._numbers())
+        return None if number is None else self._index(number).find_arrival(arrival)
 
     def _index(self, number: int) -> SegmentIndex:
         index = self._sealed.get(number)
-        if index is not None:
-            return index
-        if self._folder.segment(number).exists():
-            growing = self._growing.setdefault(number, GrowingIndex(self._folder, number))
-            return growing.index()
-        self._growing.pop(number, None)
-        index = self._sealed[number] = load_index(self._folder, number)
+        if index is None:
+            if self._folder.segment(number).exists():
+                if number not in self._growing:
+                    self._growing[number] = GrowingIndex(self._folder, number)
+                return self._growing[number].index()
+            self._growing.pop(number, None)
+            index = self._sealed[number] = load_index(self._folder, number)
+            if len(self._sealed) > _INDEXES_KEPT:
+                self._sealed.popitem(last=False)
+        self._sealed.move_to_end(number)
         return index
 
     def _payload(self, position: int) -> bytes:

@@ -93,34 +93,38 @@ def recalled_ids(
     horizon_ms, ids_max : int
         For how long, and how many of the last ids are remembered.
     """
-    parts: list[SegmentIndex | RecalledIds] = []
+    # Those of an index are counted now and loaded again later: all at once they would take much
+    # memory, and a descriptor each.
+    parts: list[int | RecalledIds] = []
     count = 0
     for number in reversed(folder.numbers()):
         if number > before >> OFFSET_BITS:
             continue
-        part = _index(folder, number) or _read(folder, number, before)
-        parts.append(part)
-        times = part.times_ms if isinstance(part, RecalledIds) else part.entries["arrival_ms"]
-        count += len(times)
-        if count >= ids_max or (len(times) and times[0] <= newest_ms - horizon_ms):
+        part = _indexed(folder, number, before)
+        found = part or _read(folder, number, before)
+        parts.append(found if part is None else number)
+        count += len(found.times_ms)
+        if count >= ids_max or (
+            len(found.times_ms) and found.times_ms[0] <= newest_ms - horizon_ms
+        ):
             break
     while parts:
-        part = parts.pop()  # an index is a mapped file: only one at a time comes into memory
-        yield part if isinstance(part, RecalledIds) else _indexed(part, before)
+        at = parts.pop()
+        if isinstance(at, int):
+            yield _indexed(folder, at, before) or _read(folder, at, before)
+        else:
+            yield at
 
 
-def _index(folder: Folder, number: int) -> SegmentIndex | None:
+def _indexed(folder: Folder, number: int, before: int) -> RecalledIds | None:
+    """Return what a segment's index tells; None if there is none that can be used."""
     if not folder.index(number).exists():
         return None
     try:
-        return SegmentIndex.load(folder.index(number))
+        entries = SegmentIndex.load(folder.index(number)).entries
     except DamageError as error:
         log.warning("an index is not used, the segment is read instead: %s", error)
         return None
-
-
-def _indexed(index: SegmentIndex, before: int) -> RecalledIds:
-    entries = index.entries
     rows = entries[(entries["position"] < before) & (entries["transaction"] != 0)]
     return RecalledIds(rows["transaction"], rows["digest"], rows["position"], rows["arrival_ms"])
 

@@ -15,6 +15,7 @@ written, and a block never becomes larger than the header says.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from struct import Struct
@@ -140,6 +141,8 @@ class Sealed(io.RawIOBase):
             raise self._damage(0, f"blocks of {block_bytes} bytes, {raw_bytes} in all")
         if blocks != -(-raw_bytes // block_bytes):
             raise self._damage(0, f"{blocks} blocks cannot hold {raw_bytes} bytes")
+        if _HEADER.size + blocks * _BLOCK.itemsize > os.fstat(self._file.fileno()).st_size:
+            raise self._damage(0, f"it is too short for {blocks} blocks")
         table = self._file.read(blocks * _BLOCK.itemsize)
         if len(table) != blocks * _BLOCK.itemsize or table_crc != value(table):
             raise self._damage(0, "the table's checksum is wrong")

@@ -90,8 +90,7 @@ def _write(folder: Folder, number: int, draft: Path) -> SegmentIndex:
     with path.open("rb") as raw:
         end = _end(folder, number, raw)
         head = SegmentHead.decode(raw.read(SEGMENT_HEAD_BYTES), path.name)
-        with draft.open("w+b") as file:
-            os.fchmod(file.fileno(), 0o600)
+        with open(draft, "w+b", opener=_private) as file:
             write_sealed(file, head, end, _blocks(raw, end))
             file.flush()
             os.fsync(file.fileno())
@@ -104,6 +103,10 @@ def _write(folder: Folder, number: int, draft: Path) -> SegmentIndex:
     draft.replace(folder.sealed(number))
     folder.sync()
     return index
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _end(folder: Folder, number: int, raw: BinaryIO) -> int:
