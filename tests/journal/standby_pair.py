@@ -11,11 +11,17 @@ from pathlib import Path
 from assay.clock import VirtualClock
 from assay.journal.entries import EntryHead
 from assay.journal.log import Log
-from assay.journal.mirror import TcpMirror
+from assay.journal.mirror import DATA, POSITION, SYNC, TcpMirror
+from assay.journal.segment import SegmentHead
 from assay.journal.standby import Receiver
+from assay.journal.standby_files import Offer
+from assay.journal.standby_handshake import Hello, Role, call
+from assay.journal.standby_wire import Kind, Wire
 from assay.journal.take_over import promote_stopped
 
 SECRET = b"the internal key of both"
+STREAM = bytes(range(16))
+WAIT_S = 3.0
 
 
 def payload(number: int, size: int = 0) -> bytes:
@@ -131,3 +137,21 @@ class Line:
             thread.join()
         for end in (self._listener, *self._open):
             end.close()
+
+
+def greet(wire: Wire, secret: bytes = SECRET, epoch: int = 1, stream: bytes = STREAM) -> None:
+    call(wire, secret, Hello(Role.writer, stream, epoch), WAIT_S)
+
+
+def head(number: int = 1, epoch: int = 1, previous: int = 0) -> bytes:
+    return SegmentHead(STREAM, epoch, number, 0, previous).encode()
+
+
+def speak(wire: Wire) -> int:
+    """Say all that a writer says, once; return the position that was acknowledged."""
+    greet(wire)
+    wire.expect(Kind.state, 8, WAIT_S)
+    wire.put(Kind.offer, Offer(1, 0, 0, bytes(16)).encode())
+    wire.expect(Kind.resume, 8, WAIT_S)
+    wire.put(Kind.data, DATA.pack(1 << 40, SYNC) + head())
+    return POSITION.unpack(wire.expect(Kind.ack, 8, WAIT_S))[0]

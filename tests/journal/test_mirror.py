@@ -3,23 +3,39 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import socket
 import sys
 import tempfile
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the module beside: tests are not a package
-from standby_pair import Line, assert_prefix, mirror_to, open_log, payload, promoted, running
+from standby_pair import (
+    SECRET,
+    Line,
+    assert_prefix,
+    mirror_to,
+    open_log,
+    payload,
+    promoted,
+    running,
+)
 
 import assay.journal.mirror
 from assay.clock import VirtualClock
 from assay.errors import JournalError, SettingsError, StalledError
 from assay.journal.folder import Folder
 from assay.journal.log import OFFSET_BITS, Log
-from assay.journal.mirror import parse_address
+from assay.journal.mirror import DATA, POSITION, parse_address
 from assay.journal.sealer import seal
+from assay.journal.standby_files import OFFER_BYTES, Offer
+from assay.journal.standby_handshake import Role, answer
+from assay.journal.standby_wire import DATA_BYTES_MAX, Kind, Wire, WireError
 
 
 @pytest.fixture(autouse=True)
@@ -287,6 +303,119 @@ def test_a_standby_that_says_nothing_is_given_up(tmp_path: Path) -> None:
         log.sync()
         log.close()
         line.close()
+
+
+@contextmanager
+def speaking(talk: Callable[[Wire], None]) -> Iterator[int]:
+    """Run a standby that knows the secret and says to each caller what a test has it say."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    wire = Wire(listener.accept()[0])
+                    with suppress(WireError):
+                        answer(wire, SECRET, Role.writer, 2.0)
+                        wire.bytes_max = DATA.size + DATA_BYTES_MAX
+                        talk(wire)
+                        wire.receive(2.0)  # until the writer goes
+                    wire.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("claimed", "beyond"),
+    [
+        *product([0, 1 << 40, 2 << 40, 7 << 40 | 99], [1, 1 << 40, 9 << 40, -1]),
+        (7 << 40 | 99, 0),
+    ],
+)
+def test_a_start_where_the_writer_is_not_is_refused(
+    tmp_path: Path, claimed: int, beyond: int
+) -> None:
+    """What the standby says it goes on from has to be where both journals end, or nothing of it is
+    believed: it would count as acknowledged.
+    """
+
+    def talk(wire: Wire) -> None:
+        wire.put(Kind.state, POSITION.pack(claimed))
+        offer = Offer.decode(wire.expect(Kind.offer, OFFER_BYTES, 2.0))
+        honest = claimed >> 40 << 40 | min(offer.size, claimed & 0xFF) if claimed else 1 << 40
+        wire.put(Kind.resume, POSITION.pack((honest + beyond) % (1 << 64)))
+
+    with speaking(talk) as port:
+        log = open_log(tmp_path / "a", port, timeout_s=0.5)
+        log.append([payload(1)])
+        with pytest.raises(StalledError, match="it goes on at position"):
+            log.sync()
+        log.close()
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("wrong", [1, 1 << 40, -1])
+def test_an_acknowledgement_of_what_was_not_sent_is_refused(
+    tmp_path: Path, wrong: int, *, late: bool
+) -> None:
+    """An acknowledgement beyond what was sent, or before an earlier one, acknowledges nothing."""
+    honest = [True]
+
+    def talk(wire: Wire) -> None:
+        wire.put(Kind.state, POSITION.pack(0))
+        wire.expect(Kind.offer, OFFER_BYTES, 2.0)
+        wire.put(Kind.resume, POSITION.pack(1 << 40))
+        while True:
+            (position, ask), size = DATA.unpack_from(body := wire.receive(2.0).body), len(body)
+            if ask:
+                end = position + size - DATA.size
+                right = honest.pop() if late and honest else False
+                lie = (1 << 40) - 1 if wrong < 0 else end + wrong
+                wire.put(Kind.ack, POSITION.pack(end if right else lie))
+
+    with speaking(talk) as port:
+        log = open_log(tmp_path / "a", port, timeout_s=0.5)
+        log.append([payload(1)])
+        if late:
+            log.sync()
+            log.append([payload(2)])
+        with pytest.raises(StalledError, match="acknowledged; accepted"):
+            log.sync()
+        log.close()
+
+
+def test_a_refusal_in_any_bytes_is_a_refusal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Text that is no UTF-8, or would move a terminal's cursor, neither ends the writer's thread
+    nor reaches a log as it is.
+    """
+    refused = [True, False]
+    text = b"\x00no\xff\xfe\x1b[2J\r\nforged\xe2\x80\xae"
+
+    def talk(wire: Wire) -> None:
+        if refused.pop():
+            wire.put(Kind.state, POSITION.pack(0))
+            wire.expect(Kind.offer, OFFER_BYTES, 2.0)
+            wire.put(Kind.resume, POSITION.pack(1 << 40))
+            wire.receive(2.0)
+        refused.append(False)
+        wire.put(Kind.refused, text)
+
+    with speaking(talk) as port:
+        log = open_log(tmp_path / "a", port, timeout_s=0.5)
+        log.append([payload(1)])
+        for _ in range(3):
+            with pytest.raises(StalledError, match="refuses: no") as caught:
+                log.sync()
+            assert str(caught.value).isprintable()
+        assert all(record.getMessage().isprintable() for record in caplog.records)
+        log.close()
 
 
 @pytest.mark.parametrize("text", ["", "host", "host:", ":1", "host:x", "h:70000", "a@b:1", "h:0"])

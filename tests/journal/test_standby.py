@@ -1,30 +1,39 @@
 from __future__ import annotations
 
-import datetime as dt
 import errno
-import ipaddress
 import os
 import socket
-import ssl
+import stat
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the module beside: tests are not a package
-from standby_pair import SECRET, open_log, payload, promoted, running
+from standby_authority import Authority
+from standby_pair import (
+    SECRET,
+    STREAM,
+    WAIT_S,
+    greet,
+    head,
+    open_log,
+    payload,
+    promoted,
+    running,
+    speak,
+)
 
 from assay.clock import VirtualClock
 from assay.errors import JournalError, SettingsError, StalledError
 from assay.journal.folder import Folder
 from assay.journal.log import Log
 from assay.journal.mirror import DATA, POSITION, SYNC
-from assay.journal.segment import SEGMENT_HEAD_BYTES, SegmentHead
+from assay.journal.segment import SEGMENT_HEAD_BYTES
 from assay.journal.standby import Receiver
 from assay.journal.standby_fence import Fence
 from assay.journal.standby_files import FullError, Offer, StandbyFiles
@@ -32,9 +41,6 @@ from assay.journal.standby_handshake import Hello, Role, call
 from assay.journal.standby_wire import Kind, Wire, WireError
 from assay.journal.take_over import promote_running
 from assay.journal.writer_lock import WriterLock
-
-STREAM = bytes(range(16))
-WAIT_S = 3.0
 
 
 class Recorder:
@@ -59,24 +65,6 @@ class Recorder:
 def caller(port: int, flip: int = -1) -> tuple[Wire, Recorder]:
     sock = Recorder(port, flip)
     return Wire(sock), sock
-
-
-def greet(wire: Wire, secret: bytes = SECRET, epoch: int = 1, stream: bytes = STREAM) -> None:
-    call(wire, secret, Hello(Role.writer, stream, epoch), WAIT_S)
-
-
-def head(number: int = 1, epoch: int = 1, previous: int = 0) -> bytes:
-    return SegmentHead(STREAM, epoch, number, 0, previous).encode()
-
-
-def speak(wire: Wire) -> int:
-    """Say all that a writer says, once; return the position that was acknowledged."""
-    greet(wire)
-    wire.expect(Kind.state, 8, WAIT_S)
-    wire.put(Kind.offer, Offer(1, 0, 0, bytes(16)).encode())
-    wire.expect(Kind.resume, 8, WAIT_S)
-    wire.put(Kind.data, DATA.pack(1 << 40, SYNC) + head())
-    return POSITION.unpack(wire.expect(Kind.ack, 8, WAIT_S))[0]
 
 
 def is_cut(sock: socket.socket) -> bool:
@@ -199,15 +187,73 @@ def test_hostile_input_is_cut(
 
 
 def test_strangers_cannot_use_it_up(tmp_path: Path) -> None:
-    """Beyond a number of callers each further one is cut at once; later a writer gets in."""
-    with running(tmp_path / "b", handshake_s=0.3) as receiver:
-        idle = [socket.create_connection(("127.0.0.1", receiver.port)) for _ in range(40)]
-        assert all(is_cut(sock) for sock in idle)
-        for sock in idle:
-            sock.close()
+    """Callers that say nothing keep nobody out: the oldest are cut for newcomers, the others later,
+    and a writer that has proved itself is none of them.
+    """
+    with running(tmp_path / "b", handshake_s=0.5) as receiver:
+        first = [socket.create_connection(("127.0.0.1", receiver.port)) for _ in range(40)]
+        assert all(is_cut(sock) for sock in first[:20])
         wire, _ = caller(receiver.port)
         speak(wire)
+        second = [socket.create_connection(("127.0.0.1", receiver.port)) for _ in range(40)]
+        assert all(is_cut(sock) for sock in first + second)
+        wire.put(Kind.data, DATA.pack(receiver.position, SYNC) + b"x")
+        assert wire.expect(Kind.ack, 8, WAIT_S) == POSITION.pack(receiver.position)
         wire.close()
+        for sock in first + second:
+            sock.close()
+
+
+@contextmanager
+def flood(port: int, per_s: int = 100) -> Iterator[None]:
+    """Have strangers connect to a port, of whom the first and the last stay as long as they may."""
+    ended, open_ = threading.Event(), list[socket.socket]()
+
+    def call_on() -> None:
+        while not ended.wait(1 / per_s):
+            with suppress(OSError):
+                open_.append(socket.create_connection(("127.0.0.1", port)))
+            if len(open_) > 200:
+                open_.pop(20).close()
+
+    thread = threading.Thread(target=call_on)
+    thread.start()
+    try:
+        time.sleep(0.5)
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        for sock in open_:
+            sock.close()
+
+
+@pytest.mark.parametrize("with_tls", [False, True])
+def test_a_flood_of_strangers_keeps_nobody_out(tmp_path: Path, *, with_tls: bool) -> None:
+    """While a hundred strangers a second connect, a writer gets in and stays, and a take-over can
+    be asked for.
+    """
+    tls = Authority().write(tmp_path / "tls") if with_tls else None
+    with (
+        running(tmp_path / "b", handshake_s=60.0, tls_folder=tls) as receiver,
+        flood(receiver.port),
+    ):
+        log = open_log(tmp_path / "a", receiver.port, tls_folder=tls)
+        log.append([payload(0)])
+        until = time.monotonic() + 5 * WAIT_S
+        let_in = False
+        while not let_in:
+            assert time.monotonic() < until
+            with suppress(StalledError):
+                log.sync()
+                let_in = True
+        for i in range(1, 50):
+            log.append([payload(i)])
+            log.sync()
+            time.sleep(0.01)
+        assert promote_running(tmp_path / "b", SECRET) == (2, log.position)
+        with suppress(JournalError):  # its epoch is over
+            log.close()
 
 
 def test_messages_out_of_place_are_cut(tmp_path: Path) -> None:
@@ -295,9 +341,9 @@ def test_it_cannot_take_over_with_nothing(tmp_path: Path) -> None:
     with running(tmp_path / "b") as receiver:
         for force in (False, True):
             with pytest.raises(JournalError, match="nothing has been received yet"):
-                promote_running("127.0.0.1", receiver.port, SECRET, force=force)
+                promote_running(tmp_path / "b", SECRET, force=force)
         with pytest.raises(JournalError, match=r"cannot be asked: .* another internal key"):
-            promote_running("127.0.0.1", receiver.port, b"guessed")
+            promote_running(tmp_path / "b", b"guessed")
         wire, _ = caller(receiver.port)
         assert speak(wire)
         wire.close()
@@ -311,7 +357,7 @@ def test_it_takes_over_when_asked_over_its_socket(tmp_path: Path) -> None:
             log = open_log(tmp_path / f"a {ending}", receiver.port)
             log.append([payload(1)])
             log.sync()
-            done = promote_running("127.0.0.1", receiver.port, SECRET, serve=serve)
+            done = promote_running(folder, SECRET, serve=serve)
             assert done == (2, log.position)
             until = time.monotonic() + WAIT_S
             while receiver._ending is None and time.monotonic() < until:
@@ -319,6 +365,43 @@ def test_it_takes_over_when_asked_over_its_socket(tmp_path: Path) -> None:
             assert receiver._ending == ending
             with pytest.raises(JournalError):
                 log.close()
+
+
+def test_a_take_over_is_asked_on_its_machine_alone(tmp_path: Path) -> None:
+    """Its socket is its owner's, in a folder with a name of any length; over the port nobody can
+    ask, nor write over the socket, and it goes with the standby.
+    """
+    folder = tmp_path / ("b" * 120)
+    folder.mkdir()
+    door = folder / "standby.sock"
+    killed = socket.socket(socket.AF_UNIX)
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        killed.bind("standby.sock")
+    finally:
+        os.chdir(here)
+    killed.close()
+    with running(folder) as receiver:
+        assert stat.S_IMODE(door.stat().st_mode) == 0o600
+        wire, sock = caller(receiver.port)
+        with pytest.raises(WireError):
+            call(wire, SECRET, Hello(Role.operator), WAIT_S)
+        assert is_cut(sock._sock)
+        wire.close()
+        local = socket.socket(socket.AF_UNIX)
+        fd = os.open(folder, os.O_PATH)
+        local.connect(f"/proc/self/fd/{fd}/standby.sock")
+        os.close(fd)
+        wire = Wire(local)
+        with pytest.raises(WireError):
+            greet(wire)
+        wire.close()
+        with pytest.raises(JournalError, match="nothing has been received yet"):
+            promote_running(folder, SECRET)
+    assert not door.exists()
+    with pytest.raises(JournalError, match=r"the standby of .* cannot be asked: .*No such file"):
+        promote_running(folder, SECRET)
 
 
 def test_its_own_torn_end_is_sent_anew(tmp_path: Path) -> None:
@@ -428,131 +511,6 @@ def test_a_failed_sync_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     thread.join()
     wire.close()
     assert said == ["00000001.journal: Input/output error"]
-
-
-# --- TLS ------------------------------------------------------------------------------------------
-
-
-class Authority:
-    """Signs certificates for a test."""
-
-    def __init__(self) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority")])
-        self.certificate = self._sign(self.name, self.key, days=9, authority=True)
-
-    def _sign(
-        self,
-        name: x509.Name,
-        key: ec.EllipticCurvePrivateKey,
-        *,
-        days: int,
-        authority: bool = False,
-        host: str = "127.0.0.1",
-    ) -> x509.Certificate:
-        now = dt.datetime.now(dt.UTC)
-        address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))])
-        return (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(self.name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=10))
-            .not_valid_after(now + dt.timedelta(days=days))
-            .add_extension(x509.BasicConstraints(authority, None), critical=True)
-            .add_extension(address, critical=False)
-            .sign(self.key, hashes.SHA256())
-        )
-
-    def write(self, folder: Path, *, days: int = 9, host: str = "127.0.0.1") -> Path:
-        """Write the three files of one side."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "side")])
-        certificate = self._sign(name, key, days=days, host=host)
-        pem = serialization.Encoding.PEM
-        folder.mkdir()
-        (folder / "ca.pem").write_bytes(self.certificate.public_bytes(pem))
-        (folder / "cert.pem").write_bytes(certificate.public_bytes(pem))
-        plain = serialization.NoEncryption()
-        pkcs8 = serialization.PrivateFormat.PKCS8
-        (folder / "key.pem").write_bytes(key.private_bytes(pem, pkcs8, plain))
-        return folder
-
-
-def test_tls_both_ways(tmp_path: Path) -> None:
-    """With one authority on both sides everything goes over TLS, and a take-over can be asked."""
-    authority = Authority()
-    mine, theirs = authority.write(tmp_path / "mine"), authority.write(tmp_path / "theirs")
-    with running(tmp_path / "b", tls_folder=theirs) as receiver:
-        log = open_log(tmp_path / "a", receiver.port, tls_folder=mine)
-        for i in range(30):
-            log.append([payload(i, 5000)])
-            log.sync()
-        log.close()
-        assert receiver.position == log.position
-        promote_running("127.0.0.1", receiver.port, SECRET, tls_folder=theirs)
-    log = Log.open(tmp_path / "b", VirtualClock())
-    assert [record for _, record in log.scan()] == [payload(i, 5000) for i in range(30)]
-    log.close()
-
-
-@pytest.mark.parametrize("fault", ["authority", "expired", "plain", "other host", "no certificate"])
-@pytest.mark.parametrize("side", ["writer", "standby"])
-def test_tls_refuses(tmp_path: Path, side: str, fault: str) -> None:
-    """A side with a certificate of another authority, an expired one, for another host, or
-    without any gets no connection, though it knows the secret.
-    """
-    authority = Authority()
-    sound = authority.write(tmp_path / "sound")
-    if fault == "authority":
-        bad: Path | None = Authority().write(tmp_path / "bad")
-        (tmp_path / "bad" / "ca.pem").write_bytes((sound / "ca.pem").read_bytes())
-    elif fault == "expired":
-        bad = authority.write(tmp_path / "bad", days=-1)
-    elif fault == "other host":
-        if side == "writer":
-            pytest.skip("a writer is not known by its address")
-        bad = authority.write(tmp_path / "bad", host="10.9.9.9")
-    elif fault == "no certificate":
-        if side == "standby":
-            pytest.skip("there is no server without one")
-        _stranger(tmp_path, sound)
-        return
-    else:
-        bad = None
-    mine, theirs = (bad, sound) if side == "writer" else (sound, bad)
-    with running(tmp_path / "b", tls_folder=theirs, handshake_s=0.5) as receiver:
-        log = open_log(tmp_path / "a", receiver.port, tls_folder=mine, timeout_s=0.5)
-        log.append([payload(1)])
-        with pytest.raises(StalledError):
-            log.sync()
-        assert receiver.epoch == 0
-        log.close()
-
-
-def _stranger(tmp_path: Path, theirs: Path) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.load_verify_locations(theirs / "ca.pem")
-    with (
-        running(tmp_path / "b", tls_folder=theirs) as receiver,
-        socket.create_connection(("127.0.0.1", receiver.port)) as sock,
-        context.wrap_socket(sock) as tls,
-        pytest.raises((WireError, ssl.SSLError)),
-    ):
-        speak(Wire(tls))
-
-
-def test_tls_files_must_be_there(tmp_path: Path) -> None:
-    """Missing or wrong files of TLS are named at the start, on either side."""
-    folder = Authority().write(tmp_path / "mine")
-    (folder / "key.pem").write_text("nothing")
-    for bad in (tmp_path, folder):
-        with pytest.raises(SettingsError, match=r"standby_tls: .* accepted: a folder with ca.pem"):
-            Receiver(tmp_path / "b", "127.0.0.1", 0, SECRET, tls_folder=bad)
-        with pytest.raises(SettingsError, match=r"standby_tls: .* accepted: a folder with ca.pem"):
-            open_log(tmp_path / "a", 1, tls_folder=bad)
 
 
 def test_a_port_in_use_is_said(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import os
 import time
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from assay.bootstrap.door import internal_key
 from assay.bootstrap.run import Address, address_of, announce, withdraw
@@ -16,7 +15,6 @@ from assay.journal.take_over import Promotion, promote_running, promote_stopped
 from assay.workspace import Workspace
 
 _NAME: Final = "standby"
-_LOCAL: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 — not bound, translated
 _READY_S: Final = 600.0
 _LOOK_S: Final = 0.05
 
@@ -93,18 +91,8 @@ def promote(
     except JournalError:
         if address is None or not _lives(address.pid):
             raise
-    parts = urlsplit(address.url)
-    assert parts.hostname is not None
-    assert parts.port is not None
-    promotion = promote_running(
-        _LOCAL.get(parts.hostname, parts.hostname),
-        parts.port,
-        internal_key(workspace).encode(),
-        tls_folder=_tls_folder(workspace),
-        serve=serve,
-        force=force,
-    )
-    return promotion, address
+    secret = internal_key(workspace).encode()
+    return promote_running(workspace.journal, secret, serve=serve, force=force), address
 
 
 def wait_for(workspace: Workspace, standby: Address, *, serve: bool) -> str | None:

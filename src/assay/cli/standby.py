@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import msgspec
 import typer
 
-from assay.cli.output import PEOPLE, show
+from assay.cli.output import LOG_FORMAT, PEOPLE, show
 
 app = typer.Typer(
     help="Keep a scorer's journal on a second machine, and take over.", invoke_without_command=True
@@ -37,7 +37,7 @@ def standby(
     from assay.bootstrap.standby import announce_standby, build_standby, withdraw_standby
     from assay.workspace import Workspace
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
     opened = Workspace.open(workspace)
     receiver = build_standby(opened)
     for number in (signal.SIGINT, signal.SIGTERM):

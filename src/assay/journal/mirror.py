@@ -22,7 +22,7 @@ from assay.journal.log import OFFSET_BITS
 from assay.journal.segment_file import open_segment, segment_head
 from assay.journal.standby_files import OFFSET_MASK, Offer, likeness
 from assay.journal.standby_handshake import Hello, Role, call, client_tls
-from assay.journal.standby_wire import DATA_BYTES_MAX, Kind, Wire, WireError
+from assay.journal.standby_wire import DATA_BYTES_MAX, Kind, Wire, WireError, refusal
 
 POSITION: Final = Struct("<Q")
 DATA: Final = Struct("<QB")
@@ -145,9 +145,10 @@ class TcpMirror:
     def send(self, position: int) -> None:
         """Begin to send what is written before a position; never raises, never waits."""
         if self._wire is not None:
-            # What fails here fails again in `wait`, which says so.
-            with suppress(WireError, _RefusedError, JournalError, OSError):
+            try:
                 self._move(self._wire, position)
+            except (WireError, _RefusedError, JournalError, OSError):
+                self.close()  # `wait` connects anew, and says what is wrong
 
     def wait(self, position: int) -> None:
         """Return when the standby has synced all before a position.
@@ -235,6 +236,10 @@ class TcpMirror:
         self._answered = self._answered or self._before(position)
         wire.put(Kind.offer, Offer(numbers[0], size, self._answered, digest).encode())
         (start,) = POSITION.unpack(self._expect(wire, Kind.resume, POSITION.size))
+        # All before the start counts as synced there: only where both journals end is believed.
+        end = number << OFFSET_BITS | min(size, offset) if theirs else numbers[0] << OFFSET_BITS
+        if start != end or (theirs and not size):
+            raise WireError(f"it goes on at position {start}; accepted: where both journals end")
         self._sent = self._acked = self._asked = start
 
     def _before(self, position: int) -> int:
@@ -246,7 +251,7 @@ class TcpMirror:
     def _expect(self, wire: Wire, kind: Kind, size: int) -> bytes:
         found, body = wire.receive(self._timeout_s)
         if found == Kind.refused and body:
-            raise (StaleError if body[0] == STALE else _RefusedError)(body[1:].decode())
+            raise (StaleError if body[0] == STALE else _RefusedError)(refusal(body))
         if found != kind or len(body) != size:
             raise WireError(f"{found.name} of {len(body)} bytes came; accepted: {kind.name}")
         return body
@@ -274,10 +279,15 @@ class TcpMirror:
         moved = wire.pump()
         while (message := wire.take()) is not None:
             if message.kind == Kind.refused and message.body:
-                raise _RefusedError(message.body[1:].decode())
+                raise _RefusedError(refusal(message.body))
             if message.kind != Kind.ack or len(message.body) != POSITION.size:
                 raise WireError(f"{message.kind.name} came; accepted: ack")
-            (self._acked,) = POSITION.unpack(message.body)
+            (acked,) = POSITION.unpack(message.body)
+            if not self._acked <= acked <= self._sent:
+                raise WireError(
+                    f"position {acked} acknowledged; accepted: {self._acked} to {self._sent}"
+                )
+            self._acked = acked
         return moved
 
     def _put_next(self, wire: Wire, position: int) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import select
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -17,13 +18,21 @@ from assay.journal.mirror import DATA, POSITION, STALE, SYNC
 from assay.journal.standby_fence import Fence
 from assay.journal.standby_files import OFFER_BYTES, DifferentError, FullError, Offer, StandbyFiles
 from assay.journal.standby_handshake import Hello, Role, answer, server_tls
-from assay.journal.standby_wire import DATA_BYTES_MAX, EndedError, Kind, Wire, WireError
-from assay.journal.take_over import PROMOTE, PROMOTED, Promotion, check_not_promoted, take_over
+from assay.journal.standby_wire import DATA_BYTES_MAX, EndedError, Kind, Wire, WireError, cut
+from assay.journal.take_over import (
+    PROMOTE,
+    PROMOTED,
+    Promotion,
+    check_not_promoted,
+    listen_locally,
+    listen_no_more,
+    take_over,
+)
 
 Ending = Literal["stopped", "serve", "exit"]
 """Why a standby ended: asked to stop; promoted, to serve next; promoted, and no more."""
 
-_CALLERS_MAX: Final = 16
+_STRANGERS_MAX: Final = 16
 _LOOK_MS: Final = 100
 _BACKLOG: Final = 128
 _OTHER: Final = 0
@@ -42,11 +51,38 @@ class _RefuseError(Exception):
         self.code = code
 
 
+class _Strangers:
+    """The callers that have not proved themselves yet: each newcomer finds room among them.
+
+    Who knows the secret needs a moment only, so it is the oldest that makes room.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # so that none is closed while it is cut
+        self._peers: dict[socket.socket, str] = {}
+
+    def add(self, sock: socket.socket, peer: str) -> None:
+        oldest = ""
+        with self._lock:
+            if len(self._peers) >= _STRANGERS_MAX:
+                first = next(iter(self._peers))
+                oldest = self._peers.pop(first)
+                cut(first)
+            self._peers[sock] = peer
+        if oldest:
+            log.warning("%s: cut: %d others called after it", oldest, _STRANGERS_MAX)
+
+    def remove(self, sock: socket.socket) -> None:
+        with self._lock:
+            self._peers.pop(sock, None)
+
+
 class Receiver:
     """Listens for one writer at a time and keeps its journal.
 
     A writer that connects anew takes the place of its older connection, which may be dead without
-    having said so.
+    having said so. An operator of this machine is listened to over a socket in the folder, so that
+    nobody who can reach the port is in the way.
 
     Parameters
     ----------
@@ -90,15 +126,15 @@ class Receiver:
         self._tls = None if tls_folder is None else server_tls(tls_folder)
         self._folder = Folder(directory)
         self._fence = Fence(self._folder)
-        try:
+        with ExitStack() as stack:
+            stack.callback(self._fence.release)
             check_not_promoted(self._folder)
             self._files = StandbyFiles(self._folder, self._fence)
-            self._socket = _listen(host, port)
-        except BaseException:
-            self._fence.release()
-            raise
+            self._socket = stack.enter_context(_listen(host, port))
+            self._local = listen_locally(self._folder)
+            stack.pop_all()
         self.port: int = self._socket.getsockname()[1]
-        self._callers = threading.BoundedSemaphore(_CALLERS_MAX)
+        self._strangers = _Strangers()
         self._lock = threading.Lock()  # over which connection is the writer's
         self._writer: Wire | None = None
         self._turn = threading.Lock()  # over the files, the fence and the promotion
@@ -126,9 +162,14 @@ class Receiver:
         """
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
+        poll.register(self._local, select.POLLIN)
         while self._ending is None:
-            if poll.poll(_LOOK_MS):
-                self._accept()
+            for fd, _ in poll.poll(_LOOK_MS):
+                with suppress(OSError):
+                    if fd == self._local.fileno():
+                        self._start(self._local.accept()[0], Role.operator, "the operator")
+                    else:
+                        self._accept()
         self._close()
         if self._failure:
             raise JournalError(self._failure)
@@ -161,48 +202,50 @@ class Receiver:
     # --- callers ------------------------------------------------------------------------------
 
     def _accept(self) -> None:
-        with suppress(OSError):
-            sock, address = self._socket.accept()
-            peer = f"{address[0]}:{address[1]}"
-            if not self._callers.acquire(blocking=False):
-                log.warning("%s: cut: %d callers are connected already", peer, _CALLERS_MAX)
-                sock.close()
-                return
-            threading.Thread(target=self._serve, args=(sock, peer), daemon=True).start()
+        sock, address = self._socket.accept()
+        peer = f"{address[0]}:{address[1]}"
+        if self._tls is not None:
+            sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        self._strangers.add(sock, peer)
+        self._start(sock, Role.writer, peer)
 
-    def _serve(self, sock: socket.socket, peer: str) -> None:
+    def _start(self, sock: socket.socket, role: Role, peer: str) -> None:
+        threading.Thread(target=self._serve, args=(sock, role, peer), daemon=True).start()
+
+    def _serve(self, sock: socket.socket, role: Role, peer: str) -> None:
+        with sock:
+            try:
+                self._talk(sock, role, peer)
+            except _RefuseError as error:
+                log.warning("%s: refused: %s", peer, error)
+            except EndedError as error:
+                log.info("%s: gone: %s", peer, error)
+            except (WireError, DifferentError, OSError) as error:
+                log.warning("%s: cut: %s", peer, error)
+            except JournalError as error:
+                log.critical("the standby cannot go on: %s", error)
+                self._failure = str(error)
+                self.stop()
+
+    def _talk(self, sock: socket.socket, role: Role, peer: str) -> None:
         try:
-            with sock:
-                wire = self._meet(sock)
-                try:
-                    self._talk(wire, peer)
-                finally:
-                    wire.close()
-        except _RefuseError as error:
-            log.warning("%s: refused: %s", peer, error)
-        except EndedError as error:
-            log.info("%s: gone: %s", peer, error)
-        except (WireError, DifferentError, OSError) as error:
-            log.warning("%s: cut: %s", peer, error)
-        except JournalError as error:
-            log.critical("the standby cannot go on: %s", error)
-            self._failure = str(error)
-            self.stop()
+            wire, hello = self._meet(sock, role)
         finally:
-            self._callers.release()
-
-    def _meet(self, sock: socket.socket) -> Wire:
-        sock.settimeout(self._handshake_s)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return Wire(sock if self._tls is None else self._tls.wrap_socket(sock, server_side=True))
-
-    def _talk(self, wire: Wire, peer: str) -> None:
-        hello = answer(wire, self._secret, self._handshake_s)
-        if hello.role == Role.operator:
+            self._strangers.remove(sock)
+        if role == Role.operator:
             self._obey(wire, peer)
         else:
             self._receive(wire, hello, peer)
+
+    def _meet(self, sock: socket.socket, role: Role) -> tuple[Wire, Hello]:
+        sock.settimeout(self._handshake_s)
+        if role == Role.writer:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if isinstance(sock, ssl.SSLSocket):
+            sock.do_handshake()
+        wire = Wire(sock)
+        return wire, answer(wire, self._secret, role, self._handshake_s)
 
     @contextmanager
     def _refusing(self, wire: Wire) -> Iterator[None]:
@@ -295,12 +338,14 @@ class Receiver:
     def _close(self) -> None:
         """Cut the writer off, wait until its last bytes are written, and let a scorer in."""
         self._socket.close()
+        self._local.close()
         with self._lock:
             writer = self._writer
         if writer is not None:
             writer.cut()
         with self._turn:
             self._files.close()
+            listen_no_more(self._folder)
             self._fence.release()
 
 

@@ -83,7 +83,7 @@ def likeness(folder: Folder, number: int, end: int) -> bytes:
     with open_segment(folder, number) as file:
         head = file.read(SEGMENT_HEAD_BYTES)
         file.seek(max(SEGMENT_HEAD_BYTES, end - _COMPARED_BYTES))
-        return xxh3_128_digest(head + file.read(end - file.tell()))
+        return xxh3_128_digest(head + file.read(max(0, end - file.tell())))
 
 
 class StandbyFiles:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hmac
 import os
 import ssl
+import stat
 from enum import IntEnum
 from pathlib import Path
 from struct import Struct
@@ -74,18 +75,18 @@ def call(wire: Wire, secret: bytes, hello: Hello, timeout_s: float) -> None:
     )
 
 
-def answer(wire: Wire, secret: bytes, timeout_s: float) -> Hello:
+def answer(wire: Wire, secret: bytes, expected: Role, timeout_s: float) -> Hello:
     """Make a caller and this side known to each other; called by a standby.
 
     Raises
     ------
     WireError
-        If the caller does not know the secret, or says something else.
+        If the caller does not know the secret, has another role, or says something else.
     """
     said = wire.expect(Kind.hello, _HELLO.size, timeout_s)
     magic, version, role, _nonce, stream, epoch = _HELLO.unpack(said)
-    if magic != _MAGIC or role not in list(Role):
-        raise WireError("a greeting that no writer would send")
+    if magic != _MAGIC or role != expected:
+        raise WireError(f"a greeting that no {expected.name} would send")
     if version != VERSION:
         raise WireError(f"the caller speaks version {version}; accepted: {VERSION}")
     key, nonce = _key(secret), os.urandom(_NONCE_BYTES)
@@ -97,7 +98,7 @@ def answer(wire: Wire, secret: bytes, timeout_s: float) -> Hello:
     wire.protect(
         _prove(key, b"to caller", said + challenge), _prove(key, b"to standby", said + challenge)
     )
-    return Hello(Role(role), stream, epoch)
+    return Hello(expected, stream, epoch)
 
 
 def _key(secret: bytes) -> bytes:
@@ -114,28 +115,20 @@ def server_tls(folder: Path) -> ssl.SSLContext:
     Raises
     ------
     SettingsError
-        If ``ca.pem``, ``cert.pem`` or ``key.pem`` is missing or wrong.
+        If ``ca.pem``, ``cert.pem`` or ``key.pem`` is missing or wrong, or others may read the key.
     """
     return _tls(folder, ssl.PROTOCOL_TLS_SERVER)
 
 
-def client_tls(folder: Path, *, local: bool = False) -> ssl.SSLContext:
-    """Return the caller's side of mutual TLS.
-
-    Parameters
-    ----------
-    folder : Path
-    local : bool
-        The standby is on this machine: its certificate needs not name the loopback.
+def client_tls(folder: Path) -> ssl.SSLContext:
+    """Return the writer's side of mutual TLS.
 
     Raises
     ------
     SettingsError
-        If ``ca.pem``, ``cert.pem`` or ``key.pem`` is missing or wrong.
+        If ``ca.pem``, ``cert.pem`` or ``key.pem`` is missing or wrong, or others may read the key.
     """
-    context = _tls(folder, ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = not local
-    return context
+    return _tls(folder, ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _tls(folder: Path, side: int) -> ssl.SSLContext:
@@ -143,6 +136,7 @@ def _tls(folder: Path, side: int) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED
     try:
+        mode = stat.S_IMODE((folder / "key.pem").stat().st_mode)
         context.load_verify_locations(folder / "ca.pem")
         # Without a password given, OpenSSL would ask for one at the terminal.
         context.load_cert_chain(folder / "cert.pem", folder / "key.pem", password=lambda: b"")
@@ -151,4 +145,9 @@ def _tls(folder: Path, side: int) -> ssl.SSLContext:
             f"standby_tls: {folder} cannot be used ({error}); accepted: a folder with ca.pem, "
             "cert.pem and key.pem, in PEM, the key without a password"
         ) from None
+    if mode & 0o077:
+        raise SettingsError(
+            f"standby_tls: {folder / 'key.pem'} has mode {mode:04o}; "
+            "accepted: 0600, readable by its owner alone (chmod 600)"
+        )
     return context

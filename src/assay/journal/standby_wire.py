@@ -61,6 +61,18 @@ class Message(NamedTuple):
     body: bytes
 
 
+def refusal(body: bytes) -> str:
+    """Return why the other side refuses, in characters that may stand in a log.
+
+    Parameters
+    ----------
+    body : bytes
+        Of a message ``refused``: a code and UTF-8.
+    """
+    text = body[1:].decode(errors="replace")
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 class WireError(Exception):
     """The connection ended, nothing came in time, or not what the other side would send."""
 
@@ -185,9 +197,7 @@ class Wire:
 
     def cut(self) -> None:
         """End the connection from another thread; the one that uses it learns of it."""
-        # Not the method of a TLS socket, which would have the other thread go on without TLS.
-        with suppress(OSError):
-            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+        cut(self._sock)
 
     def close(self) -> None:
         """Close the socket."""
@@ -234,6 +244,13 @@ class Wire:
             self._read()  # it may have said why before it went
             self._ended = self._ended or _broke(error)
         return len(self._out) < before
+
+
+def cut(sock: socket.socket) -> None:
+    """End a connection that another thread uses."""
+    # Not the method of a TLS socket, which would have the other thread go on without TLS.
+    with suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def _broke(error: OSError | ValueError) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from struct import Struct
 from typing import Final, NamedTuple
@@ -9,11 +13,10 @@ from typing import Final, NamedTuple
 from assay import durable
 from assay.errors import JournalError
 from assay.journal.folder import Folder
-from assay.journal.mirror import connect
 from assay.journal.standby_fence import Fence
 from assay.journal.standby_files import StandbyFiles
-from assay.journal.standby_handshake import Hello, Role, client_tls
-from assay.journal.standby_wire import Kind, WireError
+from assay.journal.standby_handshake import Hello, Role, call
+from assay.journal.standby_wire import Kind, Wire, WireError, refusal
 
 PROMOTE: Final = Struct("<BB")
 """Body of a request to take over: whether to serve, and whether to lack something knowingly."""
@@ -21,6 +24,7 @@ PROMOTE: Final = Struct("<BB")
 PROMOTED: Final = Struct("<QQ")
 
 _ASK_S: Final = 30.0
+_SOCKET: Final = "standby.sock"
 
 
 class Promotion(NamedTuple):
@@ -86,28 +90,67 @@ def promote_stopped(directory: Path, *, force: bool = False) -> Promotion:
     folder = Folder(directory)
     fence = Fence(folder)
     try:
-        return take_over(folder, fence, StandbyFiles(folder, fence), force=force)
+        promotion = take_over(folder, fence, StandbyFiles(folder, fence), force=force)
+        listen_no_more(folder)  # as one that was killed did not
+        return promotion
     finally:
         fence.release()
 
 
+@contextmanager
+def _socket_path(folder: Path) -> Iterator[str]:
+    """Give the path of a folder's socket, which may have 107 bytes only, wherever the folder is."""
+    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{fd}/{_SOCKET}"
+    finally:
+        os.close(fd)
+
+
+def listen_locally(folder: Folder) -> socket.socket:
+    """Return a socket in a folder, for its owner alone, over which a standby can be asked.
+
+    Parameters
+    ----------
+    folder : Folder
+        Its lock is held.
+
+    Raises
+    ------
+    JournalError
+        If the folder cannot have one.
+    """
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listen_no_more(folder)
+        with _socket_path(folder.path) as path:
+            listener.bind(path)
+            os.chmod(path, 0o600)  # noqa: PTH101 — nobody can connect before it listens
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise JournalError(
+            f"no socket can be made in {folder.path} ({error.strerror}); accepted: a file system "
+            "that can hold one"
+        ) from None
+    return listener
+
+
+def listen_no_more(folder: Folder) -> None:
+    """Take the socket out of a folder whose lock is held."""
+    (folder.path / _SOCKET).unlink(missing_ok=True)
+
+
 def promote_running(
-    host: str,
-    port: int,
-    secret: bytes,
-    *,
-    tls_folder: Path | None = None,
-    serve: bool = True,
-    force: bool = False,
+    directory: Path, secret: bytes, *, serve: bool = True, force: bool = False
 ) -> Promotion:
     """Have a standby of this machine take over.
 
     Parameters
     ----------
-    host, port : str, int
-        Where it listens.
+    directory : Path
+        Of its journal.
     secret : bytes
-    tls_folder : Path, optional
     serve : bool
         Whether it shall become a scorer.
     force : bool
@@ -117,16 +160,15 @@ def promote_running(
     JournalError
         If it refuses or cannot be asked.
     """
-    tls = None if tls_folder is None else client_tls(tls_folder, local=True)
     try:
-        wire = connect(host, port, tls, secret, Hello(Role.operator), _ASK_S)
-        try:
+        with _socket_path(directory) as path, socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(path)
+            wire = Wire(sock)
+            call(wire, secret, Hello(Role.operator), _ASK_S)
             wire.put(Kind.promote, PROMOTE.pack(serve, force))
             kind, body = wire.receive(_ASK_S)
-        finally:
-            wire.close()
     except (OSError, WireError) as error:
-        raise JournalError(f"the standby at {host}:{port} cannot be asked: {error}") from None
+        raise JournalError(f"the standby of {directory} cannot be asked: {error}") from None
     if kind != Kind.promoted or len(body) != PROMOTED.size:
-        raise JournalError(body[1:].decode(errors="replace"))
+        raise JournalError(refusal(body))
     return Promotion(*PROMOTED.unpack(body))
