@@ -158,6 +158,14 @@ def test_what_is_no_range_is_refused(text: str) -> None:
         Span.parse(text)
 
 
+@pytest.mark.parametrize("text", ["4111111111111111", "4111111111111111..1", "4111 1111 1111 1111"])
+def test_a_card_number_given_as_a_range_is_not_repeated(text: str) -> None:
+    """A card number that was typed in the place of a range does not come out in the error."""
+    with pytest.raises(SettingsError, match=r"range '\[masked\]'.*accepted") as caught:
+        Span.parse(text)
+    assert "1111" not in str(caught.value)
+
+
 def test_either_an_id_or_a_range(decided: Workspace) -> None:
     """Both or neither is an error."""
     for name, span in (("x", "1.."), (None, None)):

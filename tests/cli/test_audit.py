@@ -17,6 +17,7 @@ from assay.simulation.scenario import Scenario
 from assay.workspace import Workspace
 
 ROWS = 300
+FORGED = "Shop\x1b[2K\x1b]0;title\x07\r\nsame  True\u202e\u200b"
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +25,10 @@ def decided(trained: Scenario, tmp_path_factory: pytest.TempPathFactory) -> tupl
     """A workspace where a scorer decided, and one of its answers: never changed."""
     folder = tmp_path_factory.mktemp("decided") / "workspace"
     shutil.copytree(trained.workspace.path, folder)
+    bodies = trained.bodies()[:ROWS]
+    bodies[-1] = json.dumps(json.loads(bodies[-1]) | {"merchant_name": FORGED}).encode()
     with ScorerProcess(folder) as process:
-        replies = play(process.url, trained.api_key, trained.bodies()[:ROWS], connections=8)
+        replies = play(process.url, trained.api_key, bodies, connections=8)
     return folder, dict(replies[-1].decision())
 
 
@@ -51,6 +54,18 @@ def test_show_repeats_the_answer(decided: tuple[Path, dict]) -> None:
     told = audit("show", answer["transaction_id"], "-w", folder)
     for part in (answer["decision_id"], answer["leaf"], "card_count_24h", "merchant_category"):
         assert part in told
+
+
+def test_what_a_caller_sent_cannot_forge_a_line(decided: tuple[Path, dict]) -> None:
+    """Controls and line breaks in a transaction are shown, not obeyed; JSON gives them as sent."""
+    folder, answer = decided
+    told = audit("show", answer["transaction_id"], "-w", folder)
+    said = r"Shop\x1b[2K\x1b]0;title\x07\x0d\x0asame  True\u202e\u200b"
+    (line,) = (line for line in told.split("\n") if line.startswith("merchant_name "))
+    assert line.endswith("  " + said)
+    assert told.replace("\n", "").isprintable()
+    document = json.loads(audit("show", answer["transaction_id"], "-w", folder, "--json"))
+    assert document["transaction"]["merchant_name"] == FORGED
 
 
 def test_replay_says_that_all_is_the_same(decided: tuple[Path, dict]) -> None:

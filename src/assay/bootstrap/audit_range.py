@@ -11,6 +11,7 @@ from typing import Final, Self
 
 from assay.errors import SettingsError
 from assay.ingest.decode import event_time_ms
+from assay.ingest.firewall import masked
 from assay.journal.folder import Folder
 from assay.journal.follower import Follower
 from assay.journal.log import OFFSET_BITS
@@ -74,7 +75,7 @@ class Span:
         """
         begin, dots, end = text.partition("..")
         if not dots:
-            raise SettingsError(f"range {text!r}; {_ACCEPTED}")
+            raise SettingsError(f"range {masked(text)!r}; {_ACCEPTED}")
         bounds: dict[str, int] = {}
         for given, number, time in ((begin, "first", "since_ms"), (end, "last", "until_ms")):
             if given.isascii() and given.isdigit():
@@ -83,7 +84,7 @@ class Span:
                 bounds[time] = event_time_ms(given, "range")
         span = cls(**bounds)
         if span.first > span.last or span.since_ms >= span.until_ms:
-            raise SettingsError(f"range {text!r} ends before it begins; {_ACCEPTED}")
+            raise SettingsError(f"range {masked(text)!r} ends before it begins; {_ACCEPTED}")
         return span
 
     @property

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from assay.cli.output import progress_bars
+from assay.cli.output import printable, progress_bars
 from assay.cli.output import show as show_result
 
 app = typer.Typer(
@@ -94,7 +94,7 @@ def _print(document: dict[str, Any]) -> None:
         sys.stdout.write("\nfeatures\n")
         show_result(part, as_json=False)
     for gap in gaps:
-        sys.stdout.write(f"\nnot read: {gap}\n")
+        sys.stdout.write(f"\nnot read: {printable(gap)}\n")
     for found in filter(None, differences):
         sys.stdout.write("\nfirst difference\n")
         show_result(_exact(found), as_json=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from assay.cli.output import PEOPLE, show
+from assay.cli.output import LOG_FORMAT, PEOPLE, show
 
 if TYPE_CHECKING:
     from assay.workspace import Workspace
@@ -48,7 +48,7 @@ def console(
     if link:
         show(_new_link(opened), as_json=as_json)
         return
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
     listen_port = free_port(opened.settings.host, opened.settings.console_port, "console_port")
     url = _url(opened.settings.host, listen_port)
 

@@ -14,6 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 if TYPE_CHECKING:
     from assay.bootstrap.progress import Progress as Report
 
+LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
 PEOPLE = Console(stderr=True)
 
 LEFT_OUT = (
@@ -32,7 +34,26 @@ def show(result: Mapping[str, Any], *, as_json: bool) -> None:
     width = max(len(name) for name in result)
     for name, value in result.items():
         text = f"{value:,.4g}" if isinstance(value, float) else _plain(value)
-        sys.stdout.write(f"{name:<{width}}  {text}\n")
+        sys.stdout.write(printable(f"{name:<{width}}  {text}") + "\n")
+
+
+def printable(text: str) -> str:
+    r"""Return text on one line that a terminal only shows.
+
+    Controls, line breaks, marks that turn the direction of text and invisible ones are written
+    as ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``: text that callers sent must not move the cursor,
+    forge a line or hide one.
+    """
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(char: str) -> str:
+    code = ord(char)
+    if char.isprintable():
+        return char
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _plain(value: Any) -> str:

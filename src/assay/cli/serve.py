@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from assay.cli.output import LEFT_OUT, PEOPLE, progress_bars
+from assay.cli.output import LEFT_OUT, LOG_FORMAT, PEOPLE, progress_bars
 
 
 def serve(
@@ -43,7 +43,7 @@ def serve(
     from assay.serving import server
     from assay.workspace import Workspace
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
     opened = Workspace.open(workspace, host=host, port=port)
     settings = opened.settings
     listen_port = free_port(settings.host, settings.port, "port")

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from assay.cli.output import PEOPLE
+from assay.cli.output import LOG_FORMAT, PEOPLE
 
 
 def worker(
@@ -35,7 +35,7 @@ def worker(
     from assay.listener import free_port
     from assay.workspace import Workspace
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
     opened = Workspace.open(workspace, host=host, worker_port=port)
     listen_host = opened.settings.host
     listen_port = free_port(listen_host, opened.settings.worker_port, "worker_port")

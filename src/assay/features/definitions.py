@@ -8,12 +8,15 @@ The event itself is never in its own windows.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from typing import Any, ClassVar, Final, Literal, Self
 
 import msgspec
 
 from assay.errors import FeatureError
+from assay.features import checks
 from assay.records import DAY_MS, EVENT
 
 EntityName = Literal["card", "customer", "merchant", "device"]
@@ -47,9 +50,20 @@ def window_ms(text: str) -> int:
     return length
 
 
+_ORDERS: Final = ("<", ">=")
+_OPERATORS: Final = ("in", "not in", *_ORDERS)
+
+
 @dataclass(frozen=True)
 class Test:
-    """One comparison of an event's field with constants."""
+    """One comparison of an event's field with constants.
+
+    Raises
+    ------
+    FeatureError
+        If a part is not what it must be; `Condition` and every feature are held to that, too,
+        because all of it becomes source text of the kernel.
+    """
 
     __test__: ClassVar[bool] = False  # not a pytest class
     field: str
@@ -57,8 +71,13 @@ class Test:
     values: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if self.field not in (EVENT.names or ()):
-            raise FeatureError(f"unknown field {self.field!r}; accepted: {EVENT.names}")
+        checks.check_one_of("field of a test", self.field, EVENT.names or ())
+        checks.check_one_of("operator of a test", self.op, _OPERATORS)
+        checks.check_tuple("values of a test", self.values, int)
+        for value in self.values:
+            checks.check_int("value of a test", value)
+        if self.op in _ORDERS and len(self.values) > 1:
+            raise checks.refused("values of a test", "several", f"one value for {self.op}")
 
 
 @dataclass(frozen=True)
@@ -67,6 +86,10 @@ class Condition:
 
     name: str
     tests: tuple[Test, ...]
+
+    def __post_init__(self) -> None:
+        checks.check_name("name of a condition", self.name)
+        checks.check_tuple("tests of a condition", self.tests, Test)
 
     def __and__(self, other: Condition) -> Condition:
         return Condition(f"{self.name}_{other.name}", self.tests + other.tests)
@@ -85,6 +108,12 @@ class Feature:
     description: str = field(metadata={"digest": False})
     unit: str = field(default="", metadata={"digest": False})
     requires: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        kind = type(self).__name__
+        for part in fields(self):
+            if check := _PARTS.get(part.name):
+                check(f"{part.name} of a {kind}", getattr(self, part.name))
 
     def fields(self) -> frozenset[str]:
         """Return the event fields that must be known for the feature to mean anything."""
@@ -243,6 +272,19 @@ class ZScore(Feature):
     deviation: str
 
 
+_PARTS: Final[dict[str, Callable[[str, Any], None]]] = {
+    **dict.fromkeys(("name", "over", "under", "value", "mean", "deviation"), checks.check_name),
+    **dict.fromkeys(("description", "unit"), checks.check_text),
+    **dict.fromkeys(("where", "of"), partial(checks.check_is, of=Condition)),
+    "field": partial(checks.check_one_of, known=EVENT.names or ()),
+    "part": partial(checks.check_one_of, known=("hour", "weekday")),
+    "entity": partial(checks.check_one_of, known=ENTITIES),
+    "window_ms": partial(checks.check_int, low=1_000, high=LOOKBACK_MS),
+    "scale": checks.check_number,
+}
+"""By the name of a feature's field."""
+
+
 def operands(feature: Feature) -> tuple[str, ...]:
     """Return the names of the features that a derived feature is made of."""
     if isinstance(feature, Ratio):
@@ -267,6 +309,7 @@ class FeatureSet:
     def __post_init__(self) -> None:
         seen: set[str] = set()
         for feature in self.features:
+            checks.check_is("a feature set's part", feature, Feature)
             if feature.name in seen:
                 raise FeatureError(f"feature {feature.name!r} is defined twice; names are unique")
             for name in operands(feature):
@@ -316,9 +359,9 @@ class FeatureSet:
         """
         try:
             read = msgspec.json.decode(document, type=_Document)
-            if read.format != _FORMAT:
-                raise FeatureError(f"definitions have format {read.format}; accepted: {_FORMAT}")
             return cls(tuple(_feature(**row) for row in read.features))
+        except FeatureError as error:
+            raise FeatureError(f"not the definitions of features ({error}); restore them") from None
         except (msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise FeatureError(
                 f"not the definitions of features ({type(error).__name__}); restore them"
@@ -366,6 +409,10 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     format: int
     features: list[dict[str, Any]]
 
+    def __post_init__(self) -> None:
+        if self.format != _FORMAT:
+            raise FeatureError(f"format {self.format}; accepted: {_FORMAT}")
+
 
 def _feature(*, type: str, **values: Any) -> Feature:  # noqa: A002 — as the document says
     """Build one feature; values keep their JSON types, so that the digest stays the same."""
@@ -373,6 +420,4 @@ def _feature(*, type: str, **values: Any) -> Feature:  # noqa: A002 — as the d
         if name in values:
             tests = tuple(Test(**t | {"values": tuple(t["values"])}) for t in values[name]["tests"])
             values[name] = Condition(**values[name] | {"tests": tests})
-    if any(not isinstance(values[name], str) for name in ("name", "description", "unit")):
-        raise TypeError
     return _KINDS[type](**values)
