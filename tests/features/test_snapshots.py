@@ -215,6 +215,29 @@ def test_every_byte_of_a_manifest_counts(two: Path, tmp_path: Path) -> None:
     assert [s.path for s in usable(snapshots)] == [older]
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "card.section"])
+@pytest.mark.parametrize("how", ["folder", "loop"])
+def test_what_cannot_be_read_is_passed_over_and_kept(
+    two: Path, tmp_path: Path, name: str, how: str
+) -> None:
+    """A file that the disk does not give leads to the older snapshot; its folder is not deleted."""
+    snapshots, _, newer = copied(two, tmp_path)
+    (newer / name).rename(newer / "aside")
+    if how == "folder":
+        (newer / name).mkdir()
+    else:
+        (newer / name).symlink_to(name)
+    found = newest(snapshots)
+    assert found is not None
+    assert found[1].position == 200
+    assert snapshots.prune() == []
+    (newer / name).rmdir() if how == "folder" else (newer / name).unlink()
+    (newer / "aside").rename(newer / name)
+    found = newest(snapshots)
+    assert found is not None
+    assert found[1].position == 300
+
+
 def test_a_newer_format_is_refused_by_its_name(
     two: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

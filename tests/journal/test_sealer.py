@@ -148,12 +148,16 @@ def test_what_a_replaced_writer_added_is_left_out(tmp_path: Path, write_stream: 
     assert list(read_journal(tmp_path)) == written
 
 
-def test_a_damaged_mark_is_refused(tmp_path: Path, write_stream: Writer) -> None:
-    """A mark that cannot be read is an error, not a segment without damage."""
+@pytest.mark.parametrize("content", [b"{", b"", b"null", None])
+def test_a_damaged_mark_is_a_mark(
+    tmp_path: Path, write_stream: Writer, content: bytes | None
+) -> None:
+    """A mark that cannot be read keeps its segment as it is, and is listed as such."""
     write_stream(tmp_path, 10)
-    Folder(tmp_path).damaged(1).write_bytes(b"{")
-    with pytest.raises(JournalError, match=r"00000001.damaged cannot be read"):
-        quarantined(Folder(tmp_path))
+    path = Folder(tmp_path).damaged(1)
+    path.mkdir() if content is None else path.write_bytes(content)
+    (mark,) = quarantined(Folder(tmp_path))
+    assert (mark.number, mark.what) == (1, "its mark cannot be read")
     assert 1 not in sealable(Folder(tmp_path))
 
 

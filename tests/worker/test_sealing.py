@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from assay.errors import OwnerError, StalledError
-from assay.worker.sealing import Sealing
+from assay.errors import JournalError, OwnerError, StalledError
+from assay.worker.sealing import VERIFY_S, Sealing
 
 
 class Files:
@@ -17,6 +17,7 @@ class Files:
         self.damaged: list[int] = []
         self.dropped_before: list[int] = []
         self.failure: Exception | None = None
+        self.verified = 0
 
     def sealable(self) -> list[int]:
         if self.failure is not None:
@@ -29,6 +30,10 @@ class Files:
             self.damaged.append(number)
             return None
         return 100, 30
+
+    def verify_next(self) -> bool:
+        self.verified += 1
+        return True
 
     def quarantined(self) -> list[dict[str, Any]]:
         return [{"number": number, "offset": 1, "what": "w"} for number in self.damaged]
@@ -84,3 +89,55 @@ def test_a_stop_is_heard_between_two_segments() -> None:
     stop.set()
     Sealing(files, lambda: 0, lambda: None).look(stop)
     assert files.raw == [1, 2, 3, 4]
+
+
+def test_one_failure_holds_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment that cannot be sealed is told; the others are sealed, and old ones dropped."""
+    files = Files(6)
+    seal = files.seal
+
+    def failing(number: int) -> tuple[int, int] | None:
+        if number == 2:
+            raise OSError("the disk failed")
+        return seal(number)
+
+    monkeypatch.setattr(files, "seal", failing)
+    sealing = Sealing(files, lambda: 77, lambda: None)
+    sealing.look(threading.Event())
+    assert files.raw == [2]
+    assert files.dropped_before == [77]
+    assert sealing.document["sealed"] == 2
+    assert sealing.document["sealing_error"] == "the disk failed"
+    assert sealing.document["quarantined"] == files.quarantined()
+
+
+def test_marks_that_cannot_be_listed_end_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was known of damaged segments stays, and the look goes on the next time."""
+    files = Files(3)
+    sealing = Sealing(files, lambda: 77, lambda: None)
+    sealing.look(threading.Event())
+    known = sealing.document["quarantined"]
+
+    def failing() -> list[dict[str, Any]]:
+        raise JournalError("not listed")
+
+    monkeypatch.setattr(files, "quarantined", failing)
+    sealing.look(threading.Event())
+    assert sealing.document["quarantined"] == known != []
+    assert sealing.document["sealing_error"] == "not listed"
+
+
+def test_compressed_segments_are_read_through_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One at a time when it is due, and not at every look."""
+    files, now_s = Files(2), [100.0]
+    monkeypatch.setattr("assay.worker.sealing.perf_counter", lambda: now_s[0])
+    sealing = Sealing(files, lambda: 0, lambda: None)
+    sealing.look(threading.Event())
+    assert files.verified == 0
+    for _ in range(3):
+        now_s[0] += VERIFY_S
+        sealing.look(threading.Event())
+        sealing.look(threading.Event())
+    assert files.verified == 3

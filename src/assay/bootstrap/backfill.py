@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from assay.bootstrap.features import make_fold, newest_state, state_snapshots, workspace_features
 from assay.bootstrap.progress import Progress, quiet
@@ -22,6 +22,9 @@ from assay.journal.entries import EntryHead, EntryKind
 from assay.journal.follower import Follower
 from assay.journal.recovery import scan_events
 from assay.workspace import Workspace
+
+_NO_START: Final = 1 << 62
+"""No scorer has started from this state yet."""
 
 
 def backfill(
@@ -67,6 +70,14 @@ def backfill(
     snapshots = state_snapshots(workspace, clock)
     fold, begun, past = _beginning(workspace, features, stream, progress)
     mark = _follow(workspace, fold, begun, progress)
+    if begun.checks_from == _NO_START:
+        # What starts from now on goes on from here; what runs has its entities in other places.
+        mark = replace(mark, checks_from=mark.next_arrival)
+    if mark == begun and begun.position:
+        raise JournalError(
+            f"the newest snapshot holds the features of {source} up to the journal's end already; "
+            "to keep those of another model, name it with --model"
+        )
     snapshot = snapshots.write(fold, mark)
     snapshots.prune()
     return {
@@ -102,13 +113,13 @@ def _beginning(
         return *found, 0
     fold = make_fold(workspace, features)
     head, base = _first_boot(workspace)
-    events = read_history(workspace, base).events
+    events, checks_from = read_history(workspace, base).events, 0
     if head.arrival != len(events) + 1:
         # Retention has removed the journal's beginning. It keeps all that features look back at,
         # and the history lies before that.
-        events = events[:0]
+        events, checks_from = events[:0], _NO_START
     fold.absorb(events, partial(progress, "fold the history"))
-    return fold, Mark(stream, 0, head.arrival, 0, 0, base), len(events)
+    return fold, Mark(stream, 0, head.arrival, 0, 0, base, checks_from), len(events)
 
 
 def _first_boot(workspace: Workspace) -> tuple[EntryHead, str]:

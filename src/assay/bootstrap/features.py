@@ -69,6 +69,7 @@ def newest_state(
     features: FeatureSet,
     snapshots: Snapshots,
     end_position: int = ANYWHERE,
+    from_position: int = 0,
 ) -> tuple[Fold, Mark] | None:
     """Return the newest state that the workspace's journal continues; None if there is none.
 
@@ -77,12 +78,12 @@ def newest_state(
     workspace : Workspace
     features : FeatureSet
     snapshots : Snapshots
-    end_position : int
-        Where in the journal it may lie at most.
+    end_position, from_position : int
+        Where in the journal it may lie at most, and at least.
     """
 
     def fits(mark: Mark) -> bool:
-        return mark.position <= end_position and _continues(workspace, mark)
+        return from_position <= mark.position <= end_position and _continues(workspace, mark)
 
     return newest_fold(
         snapshots,

@@ -68,8 +68,8 @@ class WorkspaceStates:
         features = feature_set(workspace, boot.feature_set)
         stream = Follower(workspace.journal).stream
         self._begun = features, state_bounds(workspace) | {"stream": stream}
-        restored = newest_state(workspace, features, self._snapshots)
-        if restored is not None and restored[1].position >= behind:
+        restored = newest_state(workspace, features, self._snapshots, from_position=behind)
+        if restored is not None:
             fold, mark = restored
         elif behind:
             raise JournalError(
@@ -93,6 +93,7 @@ class WorkspaceStates:
             mark.rows,
             arrival,
             (boot.feature_set, boot.runtime),
+            mark.checks_from,
             comparable=runtime_digest(workspace) == boot.runtime,
         )
 
@@ -111,6 +112,7 @@ class WorkspaceStates:
             state.arrival_ms,
             state.rows,
             state.base,
+            state.checks_from,
         )
         snapshot = self._snapshots.write(state.fold, mark)  # type: ignore[arg-type]
         self._snapshots.prune(2)

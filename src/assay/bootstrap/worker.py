@@ -113,13 +113,17 @@ def _build(workspace: Workspace, clock: Clock, owner: Owner) -> RunningWorker:
         return min(consumer.position for consumer in consumers)
 
     before = live.read("journal")
-    gaps = Gaps(clock, before)
+    segments = WorkspaceSegments(workspace, clock)
+
+    def examine(position: int) -> None:
+        owner.check()
+        segments.examine(position)
+
+    gaps = Gaps(clock, before, examine)
     follower = Follower(workspace.journal, needed(), on_gap=gaps.add)
     watch = ScorerWatch(client, clock, live.read("scorer"))
     keeper, floor = _make_keeper(workspace, clock, before)
-    sealing = Sealing(
-        WorkspaceSegments(workspace, clock), lambda: min(needed(), floor()), owner.check
-    )
+    sealing = Sealing(segments, lambda: min(needed(), floor()), owner.check)
     status = Status(
         follower,
         watch,

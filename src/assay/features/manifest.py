@@ -40,6 +40,11 @@ class Mark:
         Events folded since the stream began, without the history before it.
     base : str
         Snapshot of the history that the stream began with.
+    checks_from : int
+        Pieces of the state equal those of a scorer that started at this arrival or later. It is 0
+        for what was folded from the history and the whole journal, as a scorer folds it; what was
+        folded from the rest of a journal has the same entities in other places, and equals only
+        what went on from it.
     """
 
     stream: str
@@ -48,6 +53,7 @@ class Mark:
     arrival_ms: int
     rows: int
     base: str
+    checks_from: int = 0
 
 
 class Section(Struct, frozen=True):
@@ -137,13 +143,18 @@ def read_manifest(folder: Path) -> Snapshot:
     DamageError
         If its manifest is missing or changed.
     JournalError
-        If it is of a newer format.
+        If it cannot be read, which may pass, or is of a newer format.
     """
     name = f"{folder.name}/{MANIFEST}"
     try:
         content = (folder / MANIFEST).read_bytes()
     except FileNotFoundError:
         raise DamageError(name, 0, "it is missing") from None
+    except OSError as error:
+        raise JournalError(
+            f"{name} cannot be read: {error.strerror}; accepted: a snapshot that can be, an older "
+            "one is taken"
+        ) from None
     text, _, rest = content.partition(b"\n")
     if rest != xxh3_128_hexdigest(text).encode() + b"\n":
         raise DamageError(name, 0, "its checksum is another")

@@ -111,7 +111,7 @@ def section_parts(path: Path, entity: EntityState, section: Section) -> list[Par
     Raises
     ------
     DamageError
-        If the counts are impossible, or the file is missing or of another size.
+        If the counts are impossible, or the file is missing, of another size or not readable.
     """
     _fill_pool(path, entity, section)
     parts, at = [], 0
@@ -147,6 +147,8 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         raise DamageError(_name(path), 0, "it is missing") from None
+    except OSError as error:
+        raise DamageError(_name(path), 0, str(error.strerror)) from None
 
 
 def _name(path: Path) -> str:

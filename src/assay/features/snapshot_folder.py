@@ -54,10 +54,10 @@ def drafts(parent: Path) -> list[Path]:
 
 
 def remove_free(folder: Path) -> bool:
-    """Remove a folder that nobody holds, and return whether there was one."""
+    """Remove a folder that nobody holds and that can be opened; return whether it was."""
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
+    except OSError:
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

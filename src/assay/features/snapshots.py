@@ -131,8 +131,8 @@ class Snapshots:
     ) -> Iterator[Snapshot]:
         """Yield the snapshots of a stream that hold these sections, newest first.
 
-        Only manifests are read; one that is damaged or of a newer format is logged and left out,
-        as is one whose sections were made with other settings or other features.
+        Only manifests are read; one that is damaged, not readable or of a newer format is logged
+        and left out, as is one whose sections were made with other settings or other features.
         """
         bounds = _bounds(lateness_ms, entities_max, events_max)
         want = section_digests(feature_set, **bounds)
@@ -159,7 +159,7 @@ class Snapshots:
         Raises
         ------
         DamageError
-            If a file is missing, cut or changed.
+            If a file is missing, cut, changed or not readable.
         """
         fold = Fold(feature_set, **_bounds(lateness_ms, entities_max, events_max))
         try:
@@ -168,6 +168,8 @@ class Snapshots:
                 list(pool.map(fold.reindex, fold.state.entities))
         except FileNotFoundError:
             raise DamageError(snapshot.path.name, 0, "it is gone") from None
+        except OSError as error:
+            raise DamageError(snapshot.path.name, 0, str(error.strerror)) from None
         fold.state.scalars[:] = snapshot.body.scalars
         return fold
 
@@ -184,8 +186,8 @@ class Snapshots:
     def prune(self, keep: int = 2) -> list[Path]:
         """Delete all but the newest of each stream and set of sections, and what is of no use.
 
-        Of no use is what a crash left and what has a damaged manifest; what a newer version of
-        Assay wrote stays.
+        Of no use is what a crash left and what has a damaged manifest; what cannot be read stays,
+        and so does what a newer version of Assay wrote.
 
         Returns
         -------

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from assay import durable
-from assay.errors import DamageError, JournalError
+from assay.errors import DamageError
 from assay.journal.folder import Folder
 
 log: Final = logging.getLogger("assay.journal")
@@ -46,21 +46,12 @@ def quarantine(folder: Folder, number: int, bad: DamageError, now_ms: int) -> Qu
 
 
 def quarantined(folder: Folder) -> list[Quarantine]:
-    """Return all marks, by number.
-
-    Raises
-    ------
-    JournalError
-        If a mark cannot be read.
-    """
+    """Return all marks, by number; one that cannot be read marks its segment all the same."""
     return [_read(folder, number) for number in folder.marked()]
 
 
 def _read(folder: Folder, number: int) -> Quarantine:
-    path = folder.damaged(number)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Quarantine)
-    except msgspec.DecodeError as error:
-        raise JournalError(
-            f"{path.name} cannot be read: {error}; accepted: the mark of a damaged segment, or none"
-        ) from None
+        return msgspec.json.decode(folder.damaged(number).read_bytes(), type=Quarantine)
+    except (msgspec.DecodeError, OSError):
+        return Quarantine(number, 0, "its mark cannot be read", 0)

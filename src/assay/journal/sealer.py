@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,7 +22,7 @@ from assay.journal.sealed import BLOCK_BYTES, write_sealed
 from assay.journal.segment import SEGMENT_HEAD_BYTES, SegmentHead, read_groups
 from assay.journal.segment_file import open_sealed, segment_bytes, segment_head
 
-__all__ = ["SealedSegment", "quarantined", "seal", "sealable"]
+__all__ = ["SealedSegment", "quarantined", "seal", "sealable", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,32 @@ def seal(folder: Folder, number: int, clock: Clock) -> SealedSegment | None:
     folder.sync()
     sizes = [path.stat().st_size for path in (folder.sealed(number), folder.index(number))]
     return SealedSegment(number, len(index.entries), segment_bytes(folder, number), sum(sizes))
+
+
+def verify(folder: Folder, number: int, clock: Clock) -> bool:
+    """Read a sealed segment through; one that has become damaged is quarantined.
+
+    Raises
+    ------
+    FileNotFoundError
+        If retention has removed it.
+    OSError
+        If the disk refuses in another way than by a bad sector.
+    """
+    name = folder.sealed(number).name
+    try:
+        with open_sealed(folder.sealed(number)) as file:
+            while file.read(BLOCK_BYTES):
+                pass
+    except DamageError as bad:
+        quarantine(folder, number, bad, clock.now_ms())
+        return False
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        quarantine(folder, number, DamageError(name, 0, "the disk cannot read it"), clock.now_ms())
+        return False
+    return True
 
 
 def _write(folder: Folder, number: int, draft: Path) -> SegmentIndex:

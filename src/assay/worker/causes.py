@@ -57,7 +57,8 @@ def _damage(found: list[Mapping[str, Any]]) -> str | None:
     more = f", and {len(found) - 1} more segments" if len(found) > 1 else ""
     return (
         f"Segment {first['number']} of the journal is damaged at offset {first['offset']}: "
-        f"{str(first['what'])[:_WHY]}{more}. Restore it from a copy; nothing of it is deleted"
+        f"{str(first['what'])[:_WHY]}{more}. Restore it from a copy before the scorer "
+        "is started again; nothing of it is deleted"
     )
 
 

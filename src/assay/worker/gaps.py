@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from assay.clock import Clock
@@ -24,15 +24,24 @@ class Gaps:
     clock : Clock
     before : mapping or None
         The document that a worker before this one left.
+    examine : callable
+        Given where each gap begins, before anybody goes on behind it: a damaged segment is to be
+        kept. Its errors end the reading, so the gap is met again.
     """
 
-    def __init__(self, clock: Clock, before: Mapping[str, Any] | None) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        clock: Clock,
+        before: Mapping[str, Any] | None,
+        examine: Callable[[int], None] = lambda _position: None,
+    ) -> None:
+        self._clock, self._examine = clock, examine
         self._count = int((before or {}).get("gaps") or 0)
         self._newest: list[dict[str, Any]] = list((before or {}).get("newest_gaps") or [])
 
     def add(self, gap: Gap) -> None:
         """Take note of a gap; one that is known is not counted again."""
+        self._examine(gap.position)
         found = {"position": gap.position, "position_after": gap.position_after, "why": gap.why}
         if any(gap.position == known["position"] for known in self._newest):
             return

@@ -35,6 +35,10 @@ _OTHERS: Final = (
     "the scorer runs other code or settings than are here now, so nothing is compared until it "
     "is started again"
 )
+_ELSEWHERE: Final = (
+    "the state was folded from the rest of the journal, so features are compared, and pieces of "
+    "the state once the scorer is started again"
+)
 
 
 class Keeper:
@@ -133,7 +137,7 @@ class Keeper:
         log.info("the feature state is kept from position %d on", state.position)
         self._follower = self._follow(state.position, self._on_gap)
         self._state, self._gap = state, None
-        self._reason = None if state.comparable else _OTHERS
+        self._reason = _uncompared(state)
         self._records, self._kept_s = 0, perf_counter()
 
     def _off(self, reason: str | None) -> None:
@@ -177,6 +181,7 @@ class Keeper:
                     self._begin_due_s = 0.0
                     return False
                 state.started = switch.arrival
+                self._reason = _uncompared(state)
             if (difference := state.take(part)) is not None:
                 self._differ(state, difference)
                 return False
@@ -246,3 +251,10 @@ class Keeper:
         if self._state is None:
             return "off"
         return "behind" if behind_bytes >= BEHIND_BYTES else "ok"
+
+
+def _uncompared(state: KeptState) -> str | None:
+    """Return why a state is not compared, or not in all."""
+    if not state.comparable:
+        return _OTHERS
+    return None if state.compares_checks else _ELSEWHERE

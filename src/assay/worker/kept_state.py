@@ -33,6 +33,10 @@ class KeptState:
         Arrival of the newest start known.
     versions : tuple of (str, str)
         Feature set and runtime of that start.
+    checks_from : int
+        Pieces are compared if that start has this arrival or a later one. A state that was not
+        folded from the history and the whole journal has its entities in other places than a
+        scorer that was; only one that went on from such a state, or from a later one, has the same.
     comparable : bool
         Whether that start runs the same code and settings: only then are equal bits promised.
     checked_rows, checks : int
@@ -49,6 +53,7 @@ class KeptState:
     rows: int
     started: int
     versions: tuple[str, str]
+    checks_from: int = 0
     comparable: bool = True
     checked_rows: int = 0
     checks: int = 0
@@ -60,8 +65,13 @@ class KeptState:
         self.arrival_ms = max(self.arrival_ms, part.arrival_ms)
         check = part.check
         if found is None and check is not None and self._compares(check.arrival):
-            found = self._check(check)
+            found = self._check(check) if self.compares_checks else None
         return found
+
+    @property
+    def compares_checks(self) -> bool:
+        """Tell whether the scorer's entities lie where this state's do."""
+        return self.started >= self.checks_from
 
     def _compares(self, arrival: int) -> bool:
         return self.comparable and arrival >= self.started

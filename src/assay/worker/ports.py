@@ -208,7 +208,10 @@ class States(Protocol):
 
 
 class Segments(Protocol):
-    """The journal's files, apart from the one that is being written."""
+    """The journal's files, apart from the one that is being written.
+
+    Each method may raise `JournalError` or `OSError`.
+    """
 
     def sealable(self) -> list[int]:
         """Return the numbers of the segments that are whole and not compressed yet."""
@@ -216,6 +219,10 @@ class Segments(Protocol):
 
     def seal(self, number: int) -> tuple[int, int] | None:
         """Compress one; return its bytes before and after, None if it is damaged."""
+        ...
+
+    def verify_next(self) -> bool:
+        """Read the next compressed segment through, round and round; False if it is damaged."""
         ...
 
     def quarantined(self) -> list[dict[str, Any]]:
