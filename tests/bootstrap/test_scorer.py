@@ -28,7 +28,6 @@ def test_only_a_snapshot_that_fits_excuses_damage(scenario: Scenario) -> None:
                 arrival_ms=ledger.last_arrival_ms,
                 rows=0,
                 base=scorer.base,
-                checks_from=0,
             )
         )
         ledger.close()

@@ -97,11 +97,12 @@ def frequent() -> Callable[[Path], None]:
 
 @pytest.fixture
 def needs() -> Callable[..., None]:
-    """Skip a test if a command that it needs is missing or not permitted."""
+    """Skip a test if a command that it needs is missing or not permitted; in CI it fails then."""
 
     def check(*trial: str) -> None:
         found = shutil.which(trial[0])
         if not found or subprocess.run(trial, capture_output=True, check=False).returncode:
-            pytest.skip(f"{trial[0]} is missing or not permitted")
+            end = pytest.fail if os.environ.get("CI") else pytest.skip
+            end(f"{trial[0]} is missing or not permitted")
 
     return check

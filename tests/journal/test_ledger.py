@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from assay.clock import VirtualClock
-from assay.errors import StalledError
+from assay.errors import JournalError, StalledError
 from assay.journal.boot_record import BootRecord
 from assay.journal.entries import EntryHead
 from assay.journal.folder import Folder
@@ -218,8 +218,32 @@ def test_giving_up_ends_a_stall(tmp_path: Path, make_batch: Any) -> None:
         ledger.give_up()
         with pytest.raises(StalledError):
             waiting.result(5)
+    assert ledger.written, "the next start finds what failed"
     with pytest.raises(StalledError):
         commit(ledger, make_batch, 1, 1_700_000_000_000, 9)
+    ledger.close()
+    assert open_ledger(tmp_path, VirtualClock(1_700_000_000_000))[0].find("t-2", 2, 2)
+
+
+def test_what_was_not_written_is_known(tmp_path: Path, make_batch: Any) -> None:
+    """A commit that fails before anything was written is told apart: no start will find it."""
+    open_ledger(tmp_path, VirtualClock(1_700_000_000_000))[0].close()
+    ledger = Ledger(
+        tmp_path,
+        VirtualClock(1_700_000_000_000),
+        segment_bytes=1 << 20,
+        ids_max=10_000,
+        horizon_ms=86_400_000,
+        reserve_bytes=1 << 60,
+    )
+    ledger.recover(101, lambda _events: None, lambda _rows: None)
+    ledger.give_up()
+    with pytest.raises(StalledError):
+        commit(ledger, make_batch, 4, 1_700_000_000_000, 1)
+    assert not ledger.written
+    ledger.close()
+    ledger, folded = open_ledger(tmp_path, VirtualClock(1_700_000_000_000))
+    assert folded == []
     ledger.close()
 
 
@@ -291,6 +315,86 @@ def test_every_arrival_is_found(
     ledger = opened()
     check(ledger)
     assert ledger.versions(101) == BOOT
+    ledger.close()
+
+
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_a_mended_clock_forgets_no_ids_over_a_restart(
+    tmp_path: Path, make_batch: Any, *, snapshot: bool
+) -> None:
+    """After a minute in which the clock was a day ahead, a restart still knows what was decided a
+    minute ago; arrivals keep their order, and ids from before keep their age.
+    """
+    clock = VirtualClock(1_700_000_000_000)
+    ledger, _ = open_ledger(tmp_path, clock)
+    commit(ledger, make_batch, 1, clock.now_ms(), 1)
+    clock.advance(6 * 3_600_000)
+    commit(ledger, make_batch, 1, clock.now_ms(), 2)
+    clock.advance(25 * 3_600_000)
+    commit(ledger, make_batch, 1, clock.now_ms(), 3)
+    mark = Taken(ledger.position, ledger.next_arrival, ledger.last_arrival_ms, 3)
+    ledger.close()
+    clock.time_ms -= 25 * 3_600_000 - 60_000
+    jumped_ms = mark.arrival_ms
+
+    def reopened() -> Ledger:
+        ledger = Ledger(
+            tmp_path, clock, segment_bytes=1 << 20, ids_max=10_000, horizon_ms=86_400_000
+        )
+        ledger.recover(101, lambda _events: None, lambda _rows: None, mark if snapshot else None)
+        return ledger
+
+    ledger = reopened()
+    assert ledger.last_arrival_ms == jumped_ms
+    assert [ledger.find(f"t-{i}", i, i) is not None for i in (1, 2, 3)] == [True] * 3
+    ledger.close()
+    clock.advance(20 * 3_600_000)
+    ledger = reopened()
+    assert [ledger.find(f"t-{i}", i, i) is not None for i in (1, 2, 3)] == [False, True, True]
+    ledger.close()
+
+
+@pytest.mark.parametrize("switched", [False, True])
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_versions_outlive_their_record(
+    tmp_path: Path, make_batch: Any, *, snapshot: bool, switched: bool
+) -> None:
+    """When retention removed the segment with a boot record, decisions that name it are still told
+    whole, and at once: a restart has the versions of every id that it remembers in memory.
+    """
+    clock, folder = VirtualClock(1_700_000_000_000), Folder(tmp_path)
+    options = {"segment_bytes": 1 << 12, "ids_max": 10_000, "horizon_ms": 86_400_000}
+    ledger = Ledger(tmp_path, clock, **options)
+    ledger.recover(101, lambda _events: None, lambda _rows: None)
+    ledger.start(BOOT)
+    for i in range(12):
+        if switched and i == 6:
+            ledger.boot, payloads = ledger.switch(replace(BOOT, model="m-2"), clock.now_ms())
+            ledger.commit([payloads])
+        commit(ledger, make_batch, 7, clock.now_ms(), 100 * i + 1)
+    mark = Taken(ledger.position, ledger.next_arrival, ledger.last_arrival_ms, 84)
+    ledger.close()
+    for number in [*sealable(folder)][:-1]:  # what is not sealed has no index
+        seal(folder, number, clock)
+    for number in folder.numbers()[:2]:
+        folder.sealed(number).unlink()
+        folder.index(number).unlink()
+
+    ledger = Ledger(tmp_path, clock, **options)
+    ledger.recover(101, lambda _events: None, lambda _rows: None, mark if snapshot else None)
+    named = set()
+    for i in range(12):
+        found = ledger.find(f"t-{100 * i + 3}", 100 * i + 3, 100 * i + 3)
+        if found is not None:
+            assert found[0].boot in ledger.boots, "the event loop would have to search the disk"
+            assert ledger.versions(found[0].boot).model == ("m-2" if switched and i >= 6 else "m-1")
+            named.add(found[0].boot)
+    assert len(named) == 1 + switched
+    ledger.close()
+    ledger = Ledger(tmp_path, clock, **options)
+    assert ledger.versions(101) == BOOT, "who asks for an older one waits for the disk"
+    with pytest.raises(JournalError, match="no boot record 102"):
+        ledger.versions(102)
     ledger.close()
 
 

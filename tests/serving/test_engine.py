@@ -32,7 +32,8 @@ from assay.journal.stretch import decode_stretches
 from assay.records import EVENT, Batch, Imported, LabelReport, ResolvedLabel, Transaction
 from assay.serving.engine import LABELS_WAITING_MAX, Engine
 from assay.serving.ladder import Ladder
-from assay.serving.work import Release
+from assay.serving.outcome import OutcomeUnknownError
+from assay.serving.work import WAITERS_MAX, Release
 
 CLOCK = VirtualClock(1_800_000_000_000)
 ENCODER = Encoder(Tokeniser(bytes(32)), Rates("EUR"))
@@ -436,8 +437,58 @@ def test_a_stalled_journal_refuses_at_once(tmp_path: Path) -> None:
     assert journalled(tmp_path) == ["t-1", "t-2", "t-3"]
 
 
+class Stepwise(Features):
+    """Lets one batch pass for each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = threading.Semaphore(0)
+
+    def __call__(self, events: np.ndarray) -> np.ndarray:
+        assert self.steps.acquire(timeout=10)
+        return super().__call__(events)
+
+
 def test_stopping_does_not_wait_for_a_stalled_journal(tmp_path: Path) -> None:
-    """Who is stopped while the journal takes nothing refuses what waits and ends."""
+    """Who is stopped while the journal takes nothing ends. What was written already may be decided,
+    so it is not refused but in doubt; what is refused is not in the journal.
+    """
+    standby = Standby()
+    ledger = started(tmp_path, mirror=lambda _stream, _epoch: standby)
+
+    async def main() -> list[Any]:
+        features = Stepwise()
+        engine = engine_over(ledger, features)
+        engine.start(asyncio.get_running_loop())
+        standby.here = False
+        waiting: list[Any] = [
+            engine.submit(*row(i)) for i in range(9)
+        ]  # one more than a batch takes
+        waiting += [engine.submit(*row(0)), engine.enter([REPORT])]
+        features.steps.release()
+        await stalled(ledger)
+        engine.give_up()
+        features.steps.release(9)
+        await asyncio.wait_for(asyncio.to_thread(engine.stop), 2)
+        told = await asyncio.gather(*waiting, return_exceptions=True)
+        with pytest.raises(OutcomeUnknownError):
+            engine.submit(*row(0))
+        with pytest.raises(UnavailableError):
+            engine.submit(*row(8))
+        return told
+
+    *told, again, labels = asyncio.run(main())
+    ledger.close()
+    written = journalled(tmp_path)
+    assert 1 <= len(written) <= 8
+    for i, error in enumerate(told):
+        assert type(error) is (OutcomeUnknownError if f"t-{i}" in written else UnavailableError)
+    assert type(again) is OutcomeUnknownError
+    assert type(labels) is UnavailableError
+
+
+def test_written_labels_are_not_refused(tmp_path: Path) -> None:
+    """Labels that were written, but not made durable, are in doubt: the next start has them."""
     standby = Standby()
     ledger = started(tmp_path, mirror=lambda _stream, _epoch: standby)
 
@@ -445,14 +496,45 @@ def test_stopping_does_not_wait_for_a_stalled_journal(tmp_path: Path) -> None:
         engine = engine_over(ledger, Features())
         engine.start(asyncio.get_running_loop())
         standby.here = False
-        waiting = engine.submit(*row(2))
+        waiting = engine.enter([REPORT])
         await stalled(ledger)
         await asyncio.wait_for(asyncio.to_thread(engine.stop), 2)
-        with pytest.raises(UnavailableError):
+        with pytest.raises(OutcomeUnknownError, match="send the same again"):
             await waiting
+        with pytest.raises(UnavailableError):
+            engine.enter([REPORT])
 
     asyncio.run(main())
     ledger.close()
+    (stretch,) = decode_stretches([*read_journal(tmp_path)], 0)
+    assert len(stretch.reports) == 1
+
+
+def test_requests_for_one_transaction_are_bounded(ledger: Ledger) -> None:
+    """Beyond the bound one more request for a transaction that is on its way is refused at once;
+    those that went away make room.
+    """
+
+    async def main() -> None:
+        features = Features()
+        engine = engine_over(ledger, features)
+        engine.start(asyncio.get_running_loop())
+        features.gate.clear()
+        waiting: list[Any] = [engine.submit(*row(1)) for _ in range(WAITERS_MAX)]
+        with pytest.raises(UnavailableError, match="wait for this transaction"):
+            engine.submit(*row(1))
+        assert engine.counts()["repeats"] == WAITERS_MAX - 1
+        for gone in waiting[:3]:
+            assert isinstance(gone, asyncio.Future)
+            gone.cancel()
+        waiting[:3] = [engine.submit(*row(1)) for _ in range(3)]
+        with pytest.raises(UnavailableError):
+            engine.submit(*row(1))
+        features.gate.set()
+        assert len(set(await asyncio.gather(*waiting))) == 1
+        await asyncio.to_thread(engine.stop)
+
+    asyncio.run(main())
 
 
 def test_nothing_is_admitted_at_a_full_disk(tmp_path: Path) -> None:

@@ -16,7 +16,13 @@ import msgspec
 
 import assay
 from assay.bootstrap.door import Door, internal_key, make_encoder
-from assay.bootstrap.features import make_fold, restore_fold, state_bounds, state_snapshots
+from assay.bootstrap.features import (
+    _continues,
+    make_fold,
+    restore_fold,
+    state_bounds,
+    state_snapshots,
+)
 from assay.bootstrap.journalled import Journalled
 from assay.bootstrap.progress import Progress, quiet
 from assay.bootstrap.rollout import Requests, first_scoring, release_loader
@@ -43,6 +49,16 @@ from assay.workspace import Workspace
 
 log = logging.getLogger("assay.serving")
 
+_DECIDING = (
+    "reference_currency",
+    "lateness_s",
+    "entities_max",
+    "entity_events_max",
+    "attributes",
+    "exempt",
+)
+"""Settings that can change a feature, a score or an action; the others say where and how fast."""
+
 CHECK_EVERY_S = 0.25
 """How often a piece of the feature state is hashed for the worker to compare."""
 
@@ -50,8 +66,9 @@ CHECK_EVERY_S = 0.25
 def runtime_digest(workspace: Workspace) -> str:
     """Return the digest of all that can change a bit of an answer beside the named versions.
 
-    Equal digests promise equal bits: code, libraries, settings, processor class.
+    Equal digests promise equal bits: code, libraries, the settings that decide, processor class.
     """
+    settings = asdict(workspace.settings)
     code = hashlib.sha256()
     for path in sorted(Path(assay.__file__).parent.rglob("*.py")):
         code.update(path.read_bytes())
@@ -61,7 +78,7 @@ def runtime_digest(workspace: Workspace) -> str:
         "libraries": sorted(f"{d.name} {d.version}" for d in distributions()),
         "machine": platform.machine(),
         "processor": llvmlite.binding.get_host_cpu_name(),  # type: ignore[no-untyped-call]
-        "settings": asdict(workspace.settings) | {"host": "", "port": 0},
+        "settings": {name: settings[name] for name in _DECIDING},
     }
     return hashlib.sha256(msgspec.json.encode(facts, order="sorted")).hexdigest()[:16]
 
@@ -174,11 +191,15 @@ def _open_ledger(workspace: Workspace, features: FeatureSet, clock: Clock) -> Le
 
 
 def _checked_position(workspace: Workspace, features: FeatureSet, clock: Clock) -> int:
-    """Return up to where the newest snapshot makes the journal's bytes dispensable."""
+    """Return up to where the newest snapshot makes the journal's bytes dispensable.
+
+    One that the journal does not continue is of no use to recovery, so it excuses no damage.
+    """
     stream = Follower(workspace.journal).stream
     bounds = state_bounds(workspace)
     usable = state_snapshots(workspace, clock).usable(features, **bounds, stream=stream)
-    return max((snapshot.mark.position for snapshot in usable), default=0)
+    marks = (snapshot.mark for snapshot in usable)
+    return next((mark.position for mark in marks if _continues(workspace, mark)), 0)
 
 
 def _mirror(workspace: Workspace) -> Callable[[bytes, int], Mirror] | None:

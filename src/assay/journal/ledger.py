@@ -6,13 +6,12 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.clock import Clock
-from assay.errors import JournalError
 from assay.journal.boot_record import BootRecord
 from assay.journal.check_record import encode_check
 from assay.journal.decision_record import (
@@ -28,8 +27,10 @@ from assay.journal.entries import EntryHead, EntryKind, first_arrival, leaf_of
 from assay.journal.finder import Finder
 from assay.journal.folder import Folder
 from assay.journal.idempotency import NEW, IdempotencyTable
+from assay.journal.known_boots import KnownBoots
 from assay.journal.label_record import encode_label, encode_report
-from assay.journal.log import Log, Mirror
+from assay.journal.log import OFFSET_BITS, Log, Mirror
+from assay.journal.mark import Mark
 from assay.journal.patience import Patience
 from assay.journal.recovery import RecoveredEvents, recalled_ids, scan_events
 from assay.journal.steady_time import SteadyTime
@@ -39,30 +40,6 @@ _INPUTS: Final = (EntryKind.label_report, EntryKind.label, EntryKind.check)
 
 Decided = tuple[int, Batch, Sequence[bytes], NDArray[np.uint64]]
 """Arrival of the boot record in force, n decisions, their canonical transactions and digests."""
-
-
-class Mark(Protocol):
-    """Where in the stream a snapshot of the state was taken."""
-
-    @property
-    def position(self) -> int:
-        """What stands before it is in the state."""
-        ...
-
-    @property
-    def next_arrival(self) -> int:
-        """The number of the first input after it."""
-        ...
-
-    @property
-    def arrival_ms(self) -> int:
-        """Arrival of the last input before it."""
-        ...
-
-    @property
-    def rows(self) -> int:
-        """Events folded since the stream began."""
-        ...
 
 
 class Ledger:
@@ -93,6 +70,9 @@ class Ledger:
         The number that the next input gets.
     last_arrival_ms : int
         Arrival of the newest record; later arrivals are never stamped before it.
+    written : bool
+        Whether what the last commit was given is in the journal. After a commit that failed:
+        whether the next start may find it there.
 
     Raises
     ------
@@ -130,10 +110,11 @@ class Ledger:
         self._time = SteadyTime(clock)
         self._patiently = Patience(str(directory))
         self.name = stream_name(self._log.stream)
-        self.boots: dict[int, BootRecord] = {}
+        self.boots = KnownBoots(directory)
         self.boot = 0
         self.next_arrival = 1
         self.last_arrival_ms = 0
+        self.written = False
 
     @property
     def stalled(self) -> str | None:
@@ -189,20 +170,24 @@ class Ledger:
         JournalError
             If a segment is damaged or of another format.
         """
-        rows = 0
+        rows, now_ms = 0, self._time.now_ms()
         self.next_arrival = first_arrival
-        if mark is not None:
+        if mark is None:
+            self.boots.recall(Folder(self._directory).numbers()[:1])
+        else:
             self.next_arrival, self.last_arrival_ms = mark.next_arrival, mark.arrival_ms
             rows = mark.rows
-            self._recall(mark)
+            self._recall(mark, now_ms)
         for part in scan_events(self._log.scan(mark.position if mark else 0)):
             for _, payload in part.others:
                 self._input(payload)
             events = part.events
             if len(events):
                 fold(events)
+                # A clock that was set forward and mended must not make younger ids forgotten.
+                times_ms = np.minimum(events["arrival_ms"], now_ms)
                 self._ids.insert_many(
-                    events["transaction"], part.body_digests, part.positions, events["arrival_ms"]
+                    events["transaction"], part.body_digests, part.positions, times_ms
                 )
                 self._seen(int(events["arrival"][-1]), int(events["arrival_ms"][-1]))
                 rows += len(events)
@@ -210,19 +195,25 @@ class Ledger:
             self._note(part)
         return rows
 
-    def _recall(self, mark: Mark) -> None:
-        """Remember the ids before a mark that may still be asked for."""
+    def _recall(self, mark: Mark, now_ms: int) -> None:
+        """Remember the ids before a mark that may still be asked for, and their versions."""
+        first = last = mark.position >> OFFSET_BITS
         parts = recalled_ids(
             Folder(self._directory),
             mark.position,
-            newest_ms=mark.arrival_ms,
+            newest_ms=min(mark.arrival_ms, now_ms),
             horizon_ms=self._horizon_ms,
             ids_max=self._ids_max,
         )
         for part in parts:
-            self._ids.insert_many(part.id_hashes, part.body_digests, part.positions, part.times_ms)
+            times_ms = np.minimum(part.times_ms, now_ms)
+            self._ids.insert_many(part.id_hashes, part.body_digests, part.positions, times_ms)
+            if len(part.positions):
+                first = min(first, int(part.positions[0]) >> OFFSET_BITS)
             if part.arrivals is not None and len(part.arrivals):
                 self._finder.add(part.arrivals.tolist(), part.positions.tolist())
+
+        self.boots.recall(range(first, last + 1))
 
     def _input(self, payload: bytes) -> None:
         """Take in a record that is no decision."""
@@ -237,6 +228,7 @@ class Ledger:
         """Write the versions that are in force from here on, durably."""
         self.boot, payloads = self.switch(boot, self._clock.now_ms())
         self._write(payloads)
+        self.written = False  # it was no commit
 
     def switch(self, boot: BootRecord, now_ms: int) -> tuple[int, list[bytes]]:
         """Return arrival and payload of a boot record, to be committed ahead of its decisions."""
@@ -290,6 +282,7 @@ class Ledger:
             If the disk fails, or `give_up` was called while nothing could be written. The ledger
             is of no use after that.
         """
+        self.written = False
         payloads: list[bytes] = []
         leaves: list[list[bytes]] = []
         begins: list[int] = []
@@ -321,6 +314,7 @@ class Ledger:
     def _write(self, payloads: list[bytes]) -> list[int]:
         """Return the positions of payloads that are durable."""
         positions = self._patiently(lambda: self._log.append(payloads))
+        self.written = True
         self._patiently(self._log.sync)
         first = first_arrival(payloads[0])
         self._finder.add(range(first, first + len(payloads)), positions)
@@ -353,20 +347,14 @@ class Ledger:
         return self._finder.find(arrival)
 
     def versions(self, boot: int) -> BootRecord:
-        """Return the versions that a decision names.
+        """Return the versions that a decision names; at once, if its id is remembered.
 
         Raises
         ------
         JournalError
             If their record is not there any more.
         """
-        found = self.boots.get(boot)
-        if found is None:
-            payload = self.find_arrival(boot)
-            if payload is None:
-                raise JournalError(f"boot record {boot} is not in the journal any more")
-            found = self.boots[boot] = BootRecord.decode(payload)
-        return found
+        return self.boots[boot]
 
     def find(
         self, transaction_id: str, id_hash: int, digest: int

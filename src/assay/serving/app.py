@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from time import perf_counter_ns
@@ -23,6 +24,7 @@ from assay.serving.keys import INTERNAL, KeyRing
 from assay.serving.latency import Latency
 from assay.serving.lookups import Lookups
 from assay.serving.metrics import CONTENT_TYPE, Metrics
+from assay.serving.outcome import OutcomeUnknownError
 from assay.serving.ports import Door
 
 log = logging.getLogger("assay.serving")
@@ -40,6 +42,7 @@ _STATUS: Mapping[type[AssayError], int] = {
     ConflictError: 409,
     UnavailableError: 503,
     AuditUnavailableError: 503,
+    OutcomeUnknownError: 504,
 }
 
 
@@ -175,8 +178,12 @@ class App:
     async def _decide(self, scope: Scope, protocol: Any) -> bytes:
         self._authenticate(scope)
         body = await self._body(scope, protocol, self._body_bytes_max)
-        answer = self._engine.submit(*self._admit(body))
-        return answer if isinstance(answer, bytes) else await answer
+        row, digest = self._admit(body)
+        again = self._engine.waits(row.public_id)
+        answer = self._engine.submit(row, digest)
+        if isinstance(answer, bytes):
+            return answer
+        return await (_while_there(answer, protocol) if again else answer)
 
     async def _journalled(self, scope: Scope, protocol: Any) -> None:
         self._authenticate(scope)
@@ -253,3 +260,16 @@ class App:
         headers = [_JSON, ("retry-after", "1")] if status == 503 else [_JSON]
         extra = (error.field, error.got, error.accepted) if isinstance(error, InputError) else ()
         protocol.response_bytes(status, headers, error_body(error.code, str(error), *extra))
+
+
+async def _while_there(answer: asyncio.Future[bytes], protocol: Any) -> bytes:
+    """Wait for an answer until the client goes away: in a long stall it comes again and again."""
+    gone = asyncio.ensure_future(protocol.client_disconnect())
+    try:
+        await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+    if not answer.done():
+        answer.cancel()
+        raise UnavailableError("the client went away")
+    return answer.result()

@@ -12,9 +12,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 
@@ -25,19 +24,14 @@ from assay.serving.answers import Answers
 from assay.serving.arrival import flag_arrivals
 from assay.serving.counters import Counters
 from assay.serving.ladder import Ladder
+from assay.serving.outcome import FAILED, UNAVAILABLE, UNKNOWN, OutcomeUnknownError
 from assay.serving.ports import Features, Ledger, Versions
+from assay.serving.resolved import Resolved
 from assay.serving.work import DecidedBatch, Entered, Labels, Pending, Release
 
 log = logging.getLogger("assay.serving")
 
-_FAILED = "the scorer has failed and is stopping; send the transaction again after its restart"
-
-_UNAVAILABLE = "a decision could not be journalled now; send the transaction again shortly"
-
 _HASH_AT = EVENT.fields["transaction"][1] if EVENT.fields else 0
-
-RESOLVED_MAX = 100_000
-"""How many resolved labels are remembered, in case one is sent again."""
 
 LABELS_WAITING_MAX = 8
 """Most requests with labels between admission and answer."""
@@ -100,7 +94,9 @@ class Engine:
         self._decided: SimpleQueue[DecidedBatch | Entered | None] = SimpleQueue()
         self._waiting: dict[str, Pending] = {}
         self._labels: set[Labels] = set()
-        self._resolved: dict[int, None] = {}
+        self._resolved = Resolved()
+        self._group: list[DecidedBatch | Entered] = []
+        self._unknown: set[str] = set()
         self._threads: list[threading.Thread] = []
         self.counters = Counters()
         self.failure: str | None = None
@@ -145,15 +141,21 @@ class Engine:
             If the journal takes no records now.
         UnavailableError
             If too much is waiting, or the journal has failed.
+        OutcomeUnknownError
+            If the journal failed while the transaction was being made durable.
         """
         waiting = self._waiting.get(row.public_id)
         if waiting is not None:
             self._check_same(digest, waiting.digest)
+            answer = self._loop.create_future()
+            if not waiting.join(answer):
+                self._refuse(f"{len(waiting.answers)} requests wait for this transaction")
             self.counters.repeats += 1
-            waiting.answers.append(self._loop.create_future())
-            return waiting.answers[-1]
+            return answer
         if self.failure is not None:
-            raise UnavailableError(_FAILED)
+            if row.public_id in self._unknown:
+                raise OutcomeUnknownError(UNKNOWN)
+            raise UnavailableError(FAILED)
         id_hash = int.from_bytes(row.event[_HASH_AT : _HASH_AT + 8], "little")
         found = self._ledger.find(row.public_id, id_hash, digest)
         if found is not None:
@@ -171,14 +173,15 @@ class Engine:
             )
         self._check_journal()
         if len(self._waiting) >= self._queue_rows_max:
-            self.counters.refused += 1
-            raise UnavailableError(
-                f"{len(self._waiting)} transactions are waiting; send this one again shortly"
-            )
+            self._refuse(f"{len(self._waiting)} transactions are waiting")
         answer = self._loop.create_future()
         pending = self._waiting[row.public_id] = Pending(row, digest, [answer])
         self._arrived.put(pending)
         return answer
+
+    def waits(self, public_id: str) -> bool:
+        """Tell whether a transaction is on its way to an answer."""
+        return public_id in self._waiting
 
     def enter(self, rows: Sequence[LabelReport] | Sequence[ResolvedLabel]) -> asyncio.Future[None]:
         """Admit at least one label; the future is done when all are durable.
@@ -191,13 +194,10 @@ class Engine:
             If too much is waiting, or the journal has failed.
         """
         if self.failure is not None:
-            raise UnavailableError(_FAILED)
+            raise UnavailableError(FAILED)
         self._check_journal()
         if len(self._labels) >= LABELS_WAITING_MAX:
-            self.counters.refused += 1
-            raise UnavailableError(
-                f"{len(self._labels)} requests with labels are waiting; send this one again shortly"
-            )
+            self._refuse(f"{len(self._labels)} requests with labels are waiting")
         labels = Labels(rows, self._loop.create_future())
         self._labels.add(labels)
         self._arrived.put(labels)
@@ -232,7 +232,7 @@ class Engine:
         """Refuse at once what could only wait: the caller's payment cannot."""
         if self._ledger.unavailable() is not None:
             self.counters.refused += 1
-            raise AuditUnavailableError(_UNAVAILABLE)
+            raise AuditUnavailableError(UNAVAILABLE)
 
     def _answers_of(self, boot: int) -> Answers:
         """Return what renders the answers of a boot record, which may be older than the start."""
@@ -250,6 +250,10 @@ class Engine:
                 "or a new id"
             )
 
+    def _refuse(self, waiting: str) -> Never:
+        self.counters.refused += 1
+        raise UnavailableError(f"{waiting}; send this one again shortly")
+
     def _deliver(self, answered: list[tuple[Pending, bytes]], labels: list[Labels]) -> None:
         for pending, answer in answered:
             del self._waiting[pending.row.public_id]
@@ -261,14 +265,17 @@ class Engine:
             if not entered.durable.done():
                 entered.durable.set_result(None)
 
-    def _fail_waiting(self) -> None:
-        error = UnavailableError(_FAILED)
-        waiters: list[asyncio.Future[Any]] = [labels.durable for labels in self._labels]
-        for pending in self._waiting.values():
-            waiters += pending.answers
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
+    def _fail_waiting(self, written: list[DecidedBatch | Entered]) -> None:
+        """Refuse what waits, but for what was written: of that nobody knows what came of it."""
+        unknown = {source for work in written for source in work.sources()}
+        self._unknown = {p.row.public_id for p in unknown if isinstance(p, Pending)}
+        waiting: list[Labels | Pending] = [*self._labels, *self._waiting.values()]
+        for source in waiting:
+            for waiter in source.waiters():
+                if not waiter.done():
+                    known = source not in unknown
+                    error = UnavailableError(FAILED) if known else OutcomeUnknownError(UNKNOWN)
+                    waiter.set_exception(error)
         self._waiting.clear()
         self._labels.clear()
         self.on_failure()
@@ -283,7 +290,7 @@ class Engine:
                 self._decided.put(DecidedBatch(self._boot, work, batch))
                 self._check_state()
             elif isinstance(work, Labels):
-                work.rows = self._fresh(work.rows)
+                work.rows = self._resolved.fresh(work.rows)
                 payloads = self._ledger.enter(work.rows, self._clock.now_ms())
                 self._decided.put(Entered(work, payloads))
             else:
@@ -299,24 +306,6 @@ class Engine:
         payloads = self._ledger.check(self._piece, digest, self._clock.now_ms())
         self._piece += 1
         self._decided.put(Entered(None, payloads))
-
-    def _fresh(
-        self, rows: Sequence[LabelReport | ResolvedLabel]
-    ) -> list[LabelReport | ResolvedLabel]:
-        """Leave out labels that were sent again while the first request was still on its way.
-
-        A request cannot outlive the process, so only this process's labels need to be known.
-        """
-        out: list[LabelReport | ResolvedLabel] = []
-        for row in rows:
-            if isinstance(row, ResolvedLabel):
-                if row.report in self._resolved:
-                    continue
-                self._resolved[row.report] = None
-            out.append(row)
-        for report in list(islice(self._resolved, max(0, len(self._resolved) - RESOLVED_MAX))):
-            del self._resolved[report]
-        return out
 
     def _use(self, release: Release) -> None:
         """Decide by a release from here on; its boot record is committed ahead of all that."""
@@ -359,7 +348,9 @@ class Engine:
                 last = True
             except Empty:
                 pass
+            self._group = group
             self._commit(group)
+            self._group = []
             if last:
                 return
 
@@ -411,4 +402,5 @@ class Engine:
     def _written(self) -> None:
         """After the writer, which ends last: what it committed is answered, the rest refused."""
         if self.failure is not None:
-            self._loop.call_soon_threadsafe(self._fail_waiting)
+            written = self._group if self._ledger.written else []
+            self._loop.call_soon_threadsafe(self._fail_waiting, written)

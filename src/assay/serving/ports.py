@@ -198,6 +198,11 @@ class Ledger(Protocol):
         """Write batches and payloads durably, in order; return the leaves of each part."""
         ...
 
+    @property
+    def written(self) -> bool:
+        """Whether what the last commit was given is in the journal, durable or not."""
+        ...
+
     def check(self, piece: int, digest: int, now_ms: int) -> list[bytes]:
         """Give the hash of a piece of the feature state its arrival and return its payload."""
         ...

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 
 from assay.records import Batch, Imported, LabelReport, ResolvedLabel
 from assay.serving.ports import Decided, Decider, Model, Versions
+
+WAITERS_MAX: Final = 32
+"""Most requests that wait for the answer of one transaction."""
 
 
 @dataclass(slots=True, eq=False)
@@ -21,6 +25,18 @@ class Pending:
     answers: list[asyncio.Future[bytes]]
     """One for each request that waits: one that goes away must not cancel another's."""
 
+    def join(self, waiter: asyncio.Future[bytes]) -> bool:
+        """Let one more request wait, in the place of those that went away; False if too many do."""
+        self.answers = [answer for answer in self.answers if not answer.done()]
+        if len(self.answers) >= WAITERS_MAX:
+            return False
+        self.answers.append(waiter)
+        return True
+
+    def waiters(self) -> Sequence[asyncio.Future[Any]]:
+        """Return what must be told how it ends."""
+        return self.answers
+
 
 @dataclass(slots=True, eq=False)
 class Labels:
@@ -28,6 +44,10 @@ class Labels:
 
     rows: Sequence[LabelReport | ResolvedLabel]
     durable: asyncio.Future[None]
+
+    def waiters(self) -> Sequence[asyncio.Future[Any]]:
+        """Return what must be told how it ends."""
+        return [self.durable]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +72,10 @@ class DecidedBatch:
         digests = np.array([pending.digest for pending in self.pendings], np.uint64)
         return self.boot, self.batch, [pending.row.canonical for pending in self.pendings], digests
 
+    def sources(self) -> Sequence[object]:
+        """Return what it was made of."""
+        return self.pendings
+
 
 @dataclass(slots=True, eq=False)
 class Entered:
@@ -64,3 +88,7 @@ class Entered:
     def part(self) -> list[bytes]:
         """Return what the ledger commits."""
         return self.payloads
+
+    def sources(self) -> Sequence[object]:
+        """Return what it was made of."""
+        return [self.source]
