@@ -242,7 +242,7 @@ def test_another_runtime_is_held_to_a_tolerance(workspace: Workspace) -> None:
     """Under another runtime a score may be off by a millionth, not by more."""
     scored = arrivals(workspace)
     with (workspace.path / "assay.toml").open("a") as file:
-        file.write("label_maturity_days = 3\n")
+        file.write("lateness_s = 3601\n")
     changed = Workspace.open(workspace.path)
     forge(changed, scored[23], "score", lambda score: score + np.float32(5e-7))
     found = replay(changed, span="1..")

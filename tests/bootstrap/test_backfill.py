@@ -67,6 +67,7 @@ def test_a_second_backfill_goes_on_from_the_first(workspace: Workspace) -> None:
     assert second["folded"] == 0
     assert second["from_position"] == first["position"]
     assert second["state"] == first["state"]
+    assert second["snapshot"] is None, "a copy of it would only push the older one out"
 
 
 def test_new_features_are_folded_beside_the_old_ones(workspace: Workspace) -> None:

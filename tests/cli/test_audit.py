@@ -109,3 +109,10 @@ def test_what_cannot_be_audited_is_one_line(decided: tuple[Path, dict], copied: 
     assert said.strip().splitlines()[-1].startswith("assay: ")
     assert kept.name in said
     assert "holds no decision" in audit("show", "nobody", "-w", copied, code=1)
+
+
+def test_a_range_without_a_decision_is_an_error(decided: tuple[Path, dict]) -> None:
+    """A mistyped range does not pass for an audit that found nothing wrong."""
+    folder, _ = decided
+    said = audit("replay", "--range", "99999999..", "-w", folder, code=1)
+    assert "no decision lies in that range" in said

@@ -53,7 +53,8 @@ def backfill(
     -------
     dict
         ``feature_set``, ``features_of``, ``folded`` (events of this run), ``from_position``,
-        ``position``, ``snapshot``, ``bytes``, ``state`` (its hash) and ``took_s``.
+        ``position``, ``snapshot`` (its name, None if the newest one holds all that already),
+        ``bytes``, ``state`` (its hash) and ``took_s``.
 
     Raises
     ------
@@ -73,22 +74,19 @@ def backfill(
     if begun.checks_from == _NO_START:
         # What starts from now on goes on from here; what runs has its entities in other places.
         mark = replace(mark, checks_from=mark.next_arrival)
-    if mark == begun and begun.position:
-        raise JournalError(
-            f"the newest snapshot holds the features of {source} up to the journal's end already; "
-            "to keep those of another model, name it with --model"
-        )
-    snapshot = snapshots.write(fold, mark)
-    snapshots.prune()
+    snapshot = None
+    if mark != begun or not begun.position:
+        snapshot = snapshots.write(fold, mark)
+        snapshots.prune()
     return {
         "feature_set": features.digest[:16],
         "features_of": source,
         "folded": past + mark.rows - begun.rows,
         "from_position": begun.position,
         "position": mark.position,
-        "snapshot": snapshot.path.name,
-        "bytes": snapshot.bytes,
-        "state": snapshot.body.state,
+        "snapshot": snapshot and snapshot.path.name,
+        "bytes": snapshot.bytes if snapshot else 0,
+        "state": fold.digest(),
         "took_s": round(time.monotonic() - started, 3),
     }
 

@@ -83,7 +83,7 @@ def newest_state(
     """
 
     def fits(mark: Mark) -> bool:
-        return from_position <= mark.position <= end_position and _continues(workspace, mark)
+        return from_position <= mark.position <= end_position and continues(workspace, mark)
 
     return newest_fold(
         snapshots,
@@ -94,7 +94,7 @@ def newest_state(
     )
 
 
-def _continues(workspace: Workspace, mark: Mark) -> bool:
+def continues(workspace: Workspace, mark: Mark) -> bool:
     """Tell whether the journal goes on where a snapshot ends: a cut may have taken its events."""
     try:
         records = Follower(workspace.journal, mark.position).read(1)

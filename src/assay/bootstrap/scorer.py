@@ -17,7 +17,7 @@ import msgspec
 import assay
 from assay.bootstrap.door import Door, internal_key, make_encoder
 from assay.bootstrap.features import (
-    _continues,
+    continues,
     make_fold,
     restore_fold,
     state_bounds,
@@ -199,7 +199,7 @@ def _checked_position(workspace: Workspace, features: FeatureSet, clock: Clock) 
     bounds = state_bounds(workspace)
     usable = state_snapshots(workspace, clock).usable(features, **bounds, stream=stream)
     marks = (snapshot.mark for snapshot in usable)
-    return next((mark.position for mark in marks if _continues(workspace, mark)), 0)
+    return next((mark.position for mark in marks if continues(workspace, mark)), 0)
 
 
 def _mirror(workspace: Workspace) -> Callable[[bytes, int], Mirror] | None:

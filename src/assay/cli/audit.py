@@ -72,10 +72,13 @@ def replay(
     them. Prints the first difference, and exits with 1 if there is any.
     """
     from assay.bootstrap.audit import replay
+    from assay.errors import JournalError
     from assay.workspace import Workspace
 
     with progress_bars() as report:
         document = replay(Workspace.open(workspace), name, span, features=features, progress=report)
+    if not document["decisions"] and not document["gaps"]:
+        raise JournalError("no decision lies in that range, so nothing was compared")
     if as_json:
         show_result(document, as_json=True)
     else:

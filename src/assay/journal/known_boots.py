@@ -7,7 +7,7 @@ from pathlib import Path
 
 from assay.journal.boot_record import BootRecord
 from assay.journal.folder import Folder
-from assay.journal.index_files import load_index, scan_index
+from assay.journal.index_files import boot_before, load_index
 from assay.journal.lookup import Lookup
 
 
@@ -27,13 +27,20 @@ class KnownBoots(dict[int, BootRecord]):
         super().__init__()
         self._folder = Folder(directory)
 
-    def recall(self, numbers: Iterable[int]) -> None:
-        """Take in all that decisions in these segments name."""
-        for number in numbers:
-            sealed = self._folder.sealed(number).exists()
-            index = (load_index if sealed else scan_index)(self._folder, number)
-            for arrival, payload in index.boots:
-                self[arrival] = BootRecord.decode(payload)
+    def take(self, boots: Iterable[tuple[int, bytes]]) -> None:
+        """Take in boot records: their arrivals and payloads."""
+        for arrival, payload in boots:
+            self[arrival] = BootRecord.decode(payload)
+
+    def take_before(self, number: int) -> None:
+        """Take in the one in force when a segment begins, if a segment before it tells."""
+        self.take(boot_before(self._folder, number))
+
+    def take_oldest(self) -> None:
+        """Take in what the oldest segment's index knows of those that are removed."""
+        oldest = self._folder.numbers()[:1]
+        if oldest and self._folder.sealed(oldest[0]).exists():
+            self.take(load_index(self._folder, oldest[0]).boots)
 
     def __missing__(self, arrival: int) -> BootRecord:
         """Look one up.

@@ -173,7 +173,7 @@ class Ledger:
         rows, now_ms = 0, self._time.now_ms()
         self.next_arrival = first_arrival
         if mark is None:
-            self.boots.recall(Folder(self._directory).numbers()[:1])
+            self.boots.take_oldest()
         else:
             self.next_arrival, self.last_arrival_ms = mark.next_arrival, mark.arrival_ms
             rows = mark.rows
@@ -197,7 +197,7 @@ class Ledger:
 
     def _recall(self, mark: Mark, now_ms: int) -> None:
         """Remember the ids before a mark that may still be asked for, and their versions."""
-        first = last = mark.position >> OFFSET_BITS
+        first = mark.position >> OFFSET_BITS
         parts = recalled_ids(
             Folder(self._directory),
             mark.position,
@@ -208,12 +208,11 @@ class Ledger:
         for part in parts:
             times_ms = np.minimum(part.times_ms, now_ms)
             self._ids.insert_many(part.id_hashes, part.body_digests, part.positions, times_ms)
-            if len(part.positions):
-                first = min(first, int(part.positions[0]) >> OFFSET_BITS)
+            self.boots.take(part.boots)
+            first = min(first, part.number)
             if part.arrivals is not None and len(part.arrivals):
                 self._finder.add(part.arrivals.tolist(), part.positions.tolist())
-
-        self.boots.recall(range(first, last + 1))
+        self.boots.take_before(first)
 
     def _input(self, payload: bytes) -> None:
         """Take in a record that is no decision."""

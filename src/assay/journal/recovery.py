@@ -65,9 +65,12 @@ class RecoveredEvents:
 class RecalledIds:
     """Ids of a segment: columns as `IdempotencyTable.insert_many` takes them, each of n rows.
 
-    `arrivals` are theirs if the segment has no index that would tell them.
+    `boots` are the arrivals and payloads of the segment's boot records, and `arrivals` those of the
+    decisions if the segment has no index that would tell them.
     """
 
+    number: int
+    boots: list[tuple[int, bytes]]
     id_hashes: NDArray[np.uint64]
     body_digests: NDArray[np.uint64]
     positions: NDArray[np.int64]
@@ -121,12 +124,20 @@ def _indexed(folder: Folder, number: int, before: int) -> RecalledIds | None:
     if not folder.index(number).exists():
         return None
     try:
-        entries = SegmentIndex.load(folder.index(number)).entries
+        index = SegmentIndex.load(folder.index(number))
     except DamageError as error:
         log.warning("an index is not used, the segment is read instead: %s", error)
         return None
+    entries = index.entries
     rows = entries[(entries["position"] < before) & (entries["transaction"] != 0)]
-    return RecalledIds(rows["transaction"], rows["digest"], rows["position"], rows["arrival_ms"])
+    return RecalledIds(
+        number,
+        index.boots,
+        rows["transaction"],
+        rows["digest"],
+        rows["position"],
+        rows["arrival_ms"],
+    )
 
 
 def _read(folder: Folder, number: int, before: int) -> RecalledIds:
@@ -147,7 +158,10 @@ def _read(folder: Folder, number: int, before: int) -> RecalledIds:
     parts = list(scan_events(records()))
     none: list[RecoveredEvents] = [_chunk([], [], [])]
     events = np.concatenate([part.events for part in parts or none])
+    others = [payload for part in parts for _, payload in part.others]
     return RecalledIds(
+        number,
+        [(first_arrival(p), p) for p in others if EntryHead.decode(p).kind == EntryKind.boot],
         events["transaction"],
         np.concatenate([part.body_digests for part in parts or none]),
         np.concatenate([part.positions for part in parts or none]),
