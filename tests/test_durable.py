@@ -34,3 +34,13 @@ def test_write_new_refuses_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         durable.write_new(tmp_path / "file", b"second")
     assert (tmp_path / "file").read_bytes() == b"first"
+
+
+def test_create_never_takes_anothers_place(tmp_path: Path) -> None:
+    """A file that is there stays as it is, and says so."""
+    path = tmp_path / "x"
+    durable.create(path, b"one")
+    with pytest.raises(FileExistsError):
+        durable.create(path, b"two")
+    assert path.read_bytes() == b"one"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]

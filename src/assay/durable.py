@@ -41,17 +41,29 @@ def replace(path: Path, content: bytes, mode: int = 0o600) -> None:
     sync_folder(path.parent)
 
 
-def write_once(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Create a file whole, or leave the one that is there, whoever wrote it."""
+def create(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Create a file whole, and never in the place of another.
+
+    Raises
+    ------
+    FileExistsError
+        If it is there already.
+    """
     draft = _draft(path)
     try:
         write_new(draft, content, mode)
         path.hardlink_to(draft)  # unlike a rename, never takes another's place
-    except FileExistsError:
-        pass
     finally:
         draft.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def write_once(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Create a file whole, or leave the one that is there, whoever wrote it."""
+    try:
+        create(path, content, mode)
+    except FileExistsError:
+        sync_folder(path.parent)
 
 
 def _draft(path: Path) -> Path:

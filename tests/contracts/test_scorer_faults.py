@@ -31,6 +31,8 @@ from assay.serving.work import WAITERS_MAX
 from assay.simulation.player import Reply, play
 from assay.simulation.scenario import Scenario
 
+pytestmark = pytest.mark.faults
+
 _STRACE = ("strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync")
 
 
@@ -173,7 +175,6 @@ def test_a_disk_that_fills_under_load(scenario: Scenario, launch: Any, needs: An
     assert scorer.stop() == 0
 
 
-@pytest.mark.faults
 def test_a_slow_disk_sheds(scenario: Scenario, launch: Any, needs: Any) -> None:
     """When a sync takes half a second, commits grow, what is too much gets 503 without waiting for
     one, half of it within 100 ms; what was admitted is answered, and health answers within 1 s.

@@ -27,6 +27,8 @@ from assay.simulation.process import ScorerProcess, _Verb
 from assay.simulation.scenario import Scenario
 from assay.workspace import Workspace
 
+pytestmark = pytest.mark.faults
+
 
 class StandbyProcess(_Verb):
     """``assay standby`` in a process of its own."""

@@ -43,7 +43,16 @@ class FaultDisk:
         self._patch = pytest.MonkeyPatch()
         self._real: dict[str, Any] = {}
         self._place({})
-        for name in ("open", "write", "fsync", "fdatasync", "ftruncate", "replace", "unlink"):
+        for name in (
+            "open",
+            "write",
+            "fsync",
+            "fdatasync",
+            "ftruncate",
+            "replace",
+            "link",
+            "unlink",
+        ):
             self._real[name] = getattr(os, name)
             self._patch.setattr(os, name, getattr(self, f"_{name}"))
         self._real["statvfs"] = os.statvfs
@@ -183,10 +192,18 @@ class FaultDisk:
         self._real["replace"](source, target)
         self._listed()
 
+    def _link(self, source: Any, target: Any, **kwargs: Any) -> None:
+        if self._ours(target):
+            self._step()
+        self._real["link"](source, target, **kwargs)
+        if self._ours(target):
+            self._listed()
+
     def _unlink(self, path: Any, *args: Any, **kwargs: Any) -> None:
         if self._ours(path) and Path(path).exists():
             self._step()
-            self._forget(path)
+            if Path(path).stat().st_nlink == 1:
+                self._forget(path)
             self._real["unlink"](path, *args, **kwargs)
             self._listed()
         else:

@@ -557,3 +557,19 @@ def test_fenced_by_the_mirror(folder: Path) -> None:
         with pytest.raises(JournalError, match="takes no more records: taken over with epoch 7"):
             act()
     log.close()
+
+
+def test_a_stale_writer_takes_no_segments_place(folder: Path) -> None:
+    """One that begins a segment after it was replaced finds the other's there, and stops."""
+    old = Log.open(folder, CLOCK, segment_bytes=200)
+    old.append([payload(1, 300)])
+    old.sync()
+    (folder / "lock").unlink()
+    new = Log.open(folder, CLOCK, segment_bytes=200)
+    (position,) = new.append([payload(2)])
+    new.sync()
+    with pytest.raises(JournalError, match=r"is stale"):
+        old._rotate(3)  # as one that was paused between its check and this
+    assert new.read(position) == payload(2)
+    crash(new)
+    assert everything(folder) == [payload(1, 300), payload(2)]

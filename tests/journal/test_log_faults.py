@@ -279,7 +279,7 @@ def test_failed_rotation_stops_the_log(tmp_path: Path) -> None:
 
 @needs_strace
 @pytest.mark.parametrize(
-    ("call", "when"), [("write", "3..5"), ("rename", "3..4")], ids=["append", "rotation"]
+    ("call", "when"), [("write", "3..5"), ("link,linkat", "2..3")], ids=["append", "rotation"]
 )
 @pytest.mark.parametrize("error", ["ENOSPC", "EDQUOT"])
 def test_full_disk_is_tried_again(tmp_path: Path, call: str, when: str, error: str) -> None:

@@ -22,6 +22,8 @@ from assay.journal.reader import last_boot
 from assay.records import Check
 from assay.simulation.process import ScorerProcess
 
+pytestmark = pytest.mark.faults
+
 SETTINGS = {"snapshot_records": 1000, "snapshot_s": 1}
 NAMES = (f"k-{k}" for k in itertools.count())
 

@@ -331,7 +331,10 @@ class Log:
         head = SegmentHead(self.stream, self.epoch, arrival, self._clock.now_ms(), self._end)
         path = self._folder.segment(number)
         try:
-            durable.replace(path, head.encode())
+            durable.create(path, head.encode())
+        except FileExistsError:
+            self._check_writable()  # another writer's, which has taken over: this says so
+            raise
         except OSError as error:
             if error.errno not in _FULL or path.exists():
                 raise
