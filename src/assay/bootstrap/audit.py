@@ -12,6 +12,7 @@ import numpy as np
 from assay.bootstrap.audit_range import Reading, Span
 from assay.bootstrap.door import make_tokeniser
 from assay.bootstrap.feature_replay import FeatureReplay
+from assay.bootstrap.journalled import named_versions
 from assay.bootstrap.progress import Progress, quiet
 from assay.bootstrap.score_replay import ScoreReplay
 from assay.bootstrap.scorer import runtime_digest
@@ -51,24 +52,15 @@ def show(workspace: Workspace, name: str) -> dict[str, Any]:
     position, payload = find(workspace, lookup, name)
     record = decode_decision(payload)
     boot = lookup.boot(record.boot)
-    render = Answers(boot, partial(decision_id, lookup.stream)).render
-    leaf = leaf_of(payload)
-    answer = render(
-        record.transaction_id,
-        record.arrival,
-        record.score,
-        record.action,
-        record.mode,
-        record.reasons,
-        leaf,
-    )
+    answers = Answers(boot, partial(decision_id, lookup.stream))
+    answer = answers.again(record.transaction_id, record, leaf_of(payload))
     return {
         **msgspec.json.decode(answer),
         "arrival": record.arrival,
         "arrival_ms": record.arrival_ms,
         "flags": [flag.name for flag in Flag if record.event_flags & flag],
         "boot": record.boot,
-        "versions": msgspec.to_builtins(boot) | {"reasons": len(boot.reasons)},
+        "versions": named_versions(boot),
         "position": position,
         "segment": f"{position >> OFFSET_BITS:08d}",
         "offset": position & _OFFSET_MASK,

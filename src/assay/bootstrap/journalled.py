@@ -12,6 +12,7 @@ import msgspec
 from assay.bootstrap.versions import feature_set
 from assay.errors import FeatureError
 from assay.features.definitions import FeatureSet
+from assay.journal.boot_record import BootRecord
 from assay.journal.decision_record import DecisionRecord, decode_decision
 from assay.journal.entries import EntryHead, EntryKind, leaf_of
 from assay.journal.ledger import Ledger
@@ -20,6 +21,13 @@ from assay.serving.answers import Answers
 from assay.workspace import Workspace
 
 _ARRIVAL: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+
+
+def named_versions(boot: BootRecord) -> dict[str, Any]:
+    """Return a boot record but for its catalogue of reasons, which decisions name from."""
+    versions: dict[str, Any] = msgspec.to_builtins(boot)
+    versions.pop("reasons", None)
+    return versions
 
 
 class Journalled:
@@ -57,21 +65,13 @@ class Journalled:
 
     def _document(self, record: DecisionRecord, leaf: bytes) -> dict[str, Any]:
         versions = self._ledger.versions(record.boot)
-        answer = Answers(versions, self._ledger.decision_id).render(
-            record.transaction_id,
-            record.arrival,
-            record.score,
-            record.action,
-            record.mode,
-            record.reasons,
-            leaf,
-        )
+        answers = Answers(versions, self._ledger.decision_id)
         return {
-            "decision": msgspec.Raw(answer),
+            "decision": msgspec.Raw(answers.again(record.transaction_id, record, leaf)),
             "arrival": record.arrival,
             "arrival_ms": record.arrival_ms,
             "flags": [flag.name for flag in Flag if record.event_flags & flag],
-            "versions": msgspec.to_builtins(versions) | {"arrival": record.boot},
+            "versions": named_versions(versions) | {"arrival": record.boot},
             "features": self._features(versions.feature_set, record.features.tolist()),
             "transaction": msgspec.Raw(record.canonical),
         }

@@ -10,6 +10,7 @@ from msgspec import Struct
 from assay.errors import JournalError
 from assay.journal.entries import ENTRY_HEAD_BYTES, EntryHead, EntryKind
 from assay.journal.frames import PAYLOAD_VERSION
+from assay.records import Switch
 
 
 class BootRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -64,3 +65,25 @@ class BootRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
             return msgspec.json.decode(payload[ENTRY_HEAD_BYTES:], type=cls)
         except msgspec.DecodeError as error:
             raise JournalError(f"boot record {head.arrival} is not readable: {error}") from None
+
+
+def decode_switch(payload: bytes) -> Switch:
+    """Read a boot record as those see it who follow the journal.
+
+    Raises
+    ------
+    JournalError
+        If it is none.
+    """
+    head, boot = EntryHead.decode(payload), BootRecord.decode(payload)
+    return Switch(
+        head.arrival,
+        head.arrival_ms,
+        boot.cause,
+        boot.revision,
+        boot.model,
+        boot.policy,
+        boot.feature_set,
+        boot.runtime,
+        boot.reasons,
+    )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.errors import JournalError
-from assay.journal.boot_record import BootRecord
+from assay.journal.boot_record import decode_switch
 from assay.journal.check_record import decode_check
 from assay.journal.decision_record import (
     COUNT_AT,
@@ -115,7 +115,7 @@ def _part(records: Records, position: int) -> Folded:
         events,
         features,
         boots,
-        _switch(first) if first[1] == EntryKind.boot else None,
+        decode_switch(first) if first[1] == EntryKind.boot else None,
         decode_check(last) if head.kind == EntryKind.check else None,
     )
 
@@ -140,18 +140,3 @@ def _columns(payloads: list[bytes]) -> tuple[Events, NDArray[np.float32], NDArra
             f"decision record {arrival}: the number of features changes without a boot record"
         )
     return body["event"].copy(), body["features"].copy(), rows["public"]["boot"].copy()
-
-
-def _switch(payload: bytes) -> Switch:
-    head, boot = EntryHead.decode(payload), BootRecord.decode(payload)
-    return Switch(
-        head.arrival,
-        head.arrival_ms,
-        boot.cause,
-        boot.revision,
-        boot.model,
-        boot.policy,
-        boot.feature_set,
-        boot.runtime,
-        boot.reasons,
-    )

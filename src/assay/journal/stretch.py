@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.errors import JournalError
-from assay.journal.boot_record import BootRecord
+from assay.journal.boot_record import decode_switch
 from assay.journal.check_record import decode_check
 from assay.journal.decision_record import (
     COUNT_AT,
@@ -85,18 +85,7 @@ def _decode_input(payload: bytes) -> _Input:
     if head.kind == EntryKind.check:
         return decode_check(payload)
     if head.kind == EntryKind.boot:
-        boot = BootRecord.decode(payload)
-        return Switch(
-            head.arrival,
-            head.arrival_ms,
-            boot.cause,
-            boot.revision,
-            boot.model,
-            boot.policy,
-            boot.feature_set,
-            boot.runtime,
-            boot.reasons,
-        )
+        return decode_switch(payload)
     raise head.unknown()
 
 

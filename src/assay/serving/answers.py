@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from assay.records import Action, Decision, Mode, Reason
-from assay.serving.ports import Versions
+from assay.serving.ports import Record, Versions
 
 _ACTIONS = [action.name for action in sorted(Action)]
 _MODES = [mode.name for mode in sorted(Mode)]
@@ -59,4 +59,16 @@ class Answers:
                 _MODES[mode],
                 leaf.hex(),
             )
+        )
+
+    def again(self, transaction_id: str, record: Record, leaf: bytes) -> bytes:
+        """Return the body that a journalled decision was answered with."""
+        return self.render(
+            transaction_id,
+            record.arrival,
+            record.score,
+            record.action,
+            record.mode,
+            record.reasons,
+            leaf,
         )

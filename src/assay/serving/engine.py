@@ -162,15 +162,7 @@ class Engine:
             record, leaf = found
             self._check_same(digest, record.body_digest)
             self.counters.repeats += 1
-            return self._answers_of(record.boot).render(
-                row.public_id,
-                record.arrival,
-                record.score,
-                record.action,
-                record.mode,
-                record.reasons,
-                leaf,
-            )
+            return self._answers_of(record.boot).again(row.public_id, record, leaf)
         self._check_journal()
         if len(self._waiting) >= self._queue_rows_max:
             self._refuse(f"{len(self._waiting)} transactions are waiting")
